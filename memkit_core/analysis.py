@@ -1,0 +1,126 @@
+"""Text to keyword terms, the same for every backend.
+
+NFKC, case folding, words stemmed by Snowball (English; words with other letters stay whole), stop words
+dropped, runs of Chinese, Japanese and Korean script cut into characters and overlapping bigrams. The
+version is recorded in every store: terms of two versions are never mixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from .types import FLAG_QUESTION, FLAG_SMALLTALK, Micros
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ANALYZER: Final = "1"
+MAX_QUERY_TERMS: Final = 64
+#: Longer words are cut: nobody searches for them, and an index row must stay small.
+MAX_TERM_CHARS: Final = 64
+
+_CJK = "\u2e80-\u2fdf\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+_TOKEN: Final = re.compile(rf"([{_CJK}]+)|([^\W_{_CJK}]+(?:['\u2019][^\W_{_CJK}]+)?)")
+_STOP: Final = frozenset(
+    "a about after again all also am an and any are as at be because been before being but by can could did do "
+    "does doing don down during each for from further had has have having he her here hers him his how i if in "
+    "into is it its itself just let ll me more most my myself no nor not now of off on once only or other our ours "
+    "out over own re s same she should so some such t than that the their theirs them then there these they this "
+    "those through to too under until up us ve very was we were what when where which while who whom why will with "
+    "would you your yours d m".split()
+)
+_MONTHS: Final = (
+    "january february march april may june july august september october november december".split()
+)
+_SUFFIX: Final = re.compile(r"(?:n't|'(?:s|re|ve|ll|d|m|t))$")
+_QUESTION_END: Final = re.compile(r"[?\uff1f\u061f][\s\"'\u201d\u2019)\]]*$")
+_SENTENCE: Final = re.compile(r"[^.!?\u3002\uff01\uff1f\n]+[.!?\u3002\uff01\uff1f]*")
+_SMALLTALK: Final = re.compile(
+    r"(?:(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|night)|thanks?(?: you)?(?: (?:so|very) much| a lot)?"
+    r"|bye|goodbye|see you(?: later| soon)?|ok(?:ay)?|sure|great|cool|nice|yes|no|yep|nope|wow|lol|please"
+    r"|hallo|guten (?:tag|morgen|abend)|danke(?: sch\u00f6n)?|tsch\u00fcss|hola|gracias|adi\u00f3s|buenos d\u00edas|bonjour|merci|salut"
+    r"|\u4f60\u597d|\u8c22\u8c22|\u518d\u89c1|\u60a8\u597d)[\s,.!\u3002\uff0c\uff01]*)+",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=65_536)
+def _stem(word: str) -> str:
+    return _stemmer()(word)
+
+
+@lru_cache(maxsize=1)
+def _stemmer() -> Callable[[str], str]:
+    import snowballstemmer
+
+    stem: Callable[[str], str] = snowballstemmer.stemmer("english").stemWord
+    return stem
+
+
+def _tokens(text: str) -> Iterator[tuple[str, bool]]:
+    """Terms in order, each with whether it is a bigram or word (True) or a lone CJK character (False)."""
+    folded = text.casefold() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    for cjk, word in _TOKEN.findall(folded):
+        if cjk:
+            for char in cjk:
+                yield char, len(cjk) == 1
+            for start in range(len(cjk) - 1):
+                yield cjk[start : start + 2], True
+        else:
+            word = _SUFFIX.sub("", word.replace("\u2019", "'"))
+            if word not in _STOP:
+                word = word[:MAX_TERM_CHARS]
+                yield (_stem(word) if word.isascii() and word.isalpha() else word), True
+
+
+def unit_terms(text: str, *, actor_id: str | None = None, time: Micros | None = None) -> Counter[str]:
+    """Term frequencies under which a text is found, its speaker and date included.
+
+    Deterministic in its arguments, so that a store can take a unit's terms out again.
+    """
+    if actor_id is not None:
+        text = f"{actor_id}: {text}"
+    counts = Counter(term for term, _ in _tokens(text))
+    if time is not None:
+        day = datetime.fromtimestamp(time // 1_000_000, UTC)
+        counts.update((_stem(_MONTHS[day.month - 1]), str(day.day), str(day.year)))
+    return counts
+
+
+def query_terms(text: str) -> tuple[str, ...]:
+    """Distinct terms of a question in order of appearance, at most 64."""
+    seen: dict[str, None] = {}
+    for term, whole in _tokens(text):
+        if whole:
+            seen.setdefault(term)
+            if len(seen) == MAX_QUERY_TERMS:
+                break
+    return tuple(seen)
+
+
+def normalise(text: str) -> str:
+    """What two texts share if they say the same, word for word: NFKC, case, spaces, final stops."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".!\u3002\uff01 ")
+
+
+def text_key(text: str) -> bytes:
+    """16 bytes that are equal for texts which ``normalise`` makes equal."""
+    return hashlib.blake2b(normalise(text).encode("utf-8"), digest_size=16).digest()
+
+
+def text_flags(text: str) -> int:
+    """What kind of utterance it is: ``FLAG_QUESTION`` if it only asks, ``FLAG_SMALLTALK`` if it only greets."""
+    stripped = text.strip()
+    if len(stripped) <= 80 and _SMALLTALK.fullmatch(stripped):
+        return FLAG_SMALLTALK
+    if _QUESTION_END.search(stripped):
+        sentences = [s for s in _SENTENCE.findall(stripped) if s.strip()]
+        if all(_QUESTION_END.search(s) or _SMALLTALK.fullmatch(s.strip()) for s in sentences):
+            return FLAG_QUESTION
+    return 0

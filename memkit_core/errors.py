@@ -1,0 +1,110 @@
+"""Every error memkit raises, in one tree.
+
+MemkitError
+├── UsageError(ValueError)             the call is wrong; nothing was changed
+├── ConfigError(ValueError)            the configuration is wrong; nothing was opened
+├── MissingDependencyError(ImportError) an extra is not installed; names the install line
+├── NotFoundError(LookupError)         no such memory in this scope; nothing was changed
+├── ModelError                         a chat or embedding model failed
+│   ├── ModelCallError                 the call itself failed; keeps the cause
+│   └── ModelOutputError               the reply could not be used; keeps the raw text
+└── StorageError                       the record store failed
+    ├── StorageUnavailableError        cannot be opened, read or written now
+    ├── ConflictError                  somebody else changed the same rows first
+    ├── SchemaVersionError             the file was written by a newer memkit
+    ├── EmbeddingMismatchError         the file holds vectors of another embedding model
+    └── IntegrityError                 stored data does not match its own hash
+"""
+
+from __future__ import annotations
+
+
+class MemkitError(Exception):
+    """Base of every error that memkit raises on purpose."""
+
+
+class UsageError(MemkitError, ValueError):
+    """The call cannot be carried out as written. Nothing was changed."""
+
+
+class ConfigError(MemkitError, ValueError):
+    """The configuration cannot work. Nothing was opened or changed."""
+
+
+class MissingDependencyError(MemkitError, ImportError):
+    """An optional dependency is not installed.
+
+    Args:
+        feature: What was asked for, in the user's words.
+        extra: The extra of the distribution that brings it.
+    """
+
+    def __init__(self, feature: str, *, extra: str) -> None:
+        self.feature = feature
+        self.extra = extra
+        super().__init__(f"{feature} needs the extra {extra!r}: pip install 'memkit-core[{extra}]'")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_missing_dependency, (self.feature, self.extra))
+
+
+def _missing_dependency(feature: str, extra: str) -> MissingDependencyError:
+    return MissingDependencyError(feature, extra=extra)
+
+
+class NotFoundError(MemkitError, LookupError):
+    """No memory with this id is visible in the given scope. Nothing was changed."""
+
+
+class ModelError(MemkitError):
+    """A model did not do its work. Raw messages are kept and can be tried again."""
+
+
+class ModelCallError(ModelError):
+    """The call to the model failed; ``__cause__`` is the provider's own error."""
+
+
+class ModelOutputError(ModelError):
+    """The model answered, but the answer cannot be used.
+
+    Attributes:
+        reason: One of ``empty``, ``truncated``, ``refused``, ``unparsable``, ``invalid``,
+            ``wrong_shape``.
+        raw: The reply as received, for a log or a report; it may hold users' text.
+    """
+
+    def __init__(self, message: str, *, reason: str, raw: str = "") -> None:
+        self.reason = reason
+        self.raw = raw
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_model_output, (str(self), self.reason, self.raw))
+
+
+def _model_output(message: str, reason: str, raw: str) -> ModelOutputError:
+    return ModelOutputError(message, reason=reason, raw=raw)
+
+
+class StorageError(MemkitError):
+    """The record store could not do its work; the state is the one before the call."""
+
+
+class StorageUnavailableError(StorageError):
+    """The store cannot be opened, read or written now. Nothing was changed."""
+
+
+class ConflictError(StorageError):
+    """The rows that a commit was decided on have changed since. Nothing was changed."""
+
+
+class SchemaVersionError(StorageError):
+    """The store was written by a newer memkit. Nothing was changed."""
+
+
+class EmbeddingMismatchError(StorageError):
+    """The store holds vectors of another embedding model. Nothing was changed."""
+
+
+class IntegrityError(StorageError):
+    """A stored row does not match its own hash."""

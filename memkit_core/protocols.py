@@ -1,0 +1,517 @@
+"""What a backend must do. Conformance classes for each protocol are in ``memkit_core.testing``.
+
+Every method is synchronous and safe to call from several threads; the runtime decides on which thread it
+runs. Reads see every commit that was acknowledged before they began, from any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from .filters import Filter
+from .types import (
+    EmbeddingIdentity,
+    EventRecord,
+    MemoryRecord,
+    Message,
+    MessageRecord,
+    Micros,
+    OwnerKey,
+    Ref,
+    Relation,
+    Scope,
+    Space,
+    Vector,
+)
+
+# ---------------------------------------------------------------- writing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBatch:
+    """The messages of one ``add``, to be made durable before any model is called.
+
+    Attributes:
+        batch_id: A new UUID; ``f"{batch_id}:{position}"`` becomes each message's public id.
+        index: Whether the messages become searchable units of their own (False if the same commit
+            stores each of them word for word as a memory).
+        job: What a resumed extraction needs to know (JSON), None if nothing is left to do after this.
+        idempotency_key, fingerprint: The caller's key and a hash of what was asked under it.
+    """
+
+    batch_id: str
+    scope: Scope
+    messages: tuple[Message, ...]
+    recorded_at: Micros
+    index: bool = True
+    job: str | None = None
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBatch:
+    """A batch as it stands in the store.
+
+    Attributes:
+        units: The messages' unit numbers, in order.
+        attempts: How many times its extraction was claimed.
+        lease: Proof of a claim; needed to complete or release the batch. None if not claimed.
+        result: The stored result (JSON) if the batch is done and had an idempotency key.
+        replayed: The batch was there before, under the same idempotency key.
+    """
+
+    batch_id: str
+    scope: Scope
+    state: Literal["pending", "done"]
+    units: tuple[int, ...]
+    recorded_at: Micros
+    job: str | None = None
+    attempts: int = 0
+    lease: str | None = None
+    last_error: str | None = None
+    result: str | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddMemory:
+    """Store a new memory.
+
+    Attributes:
+        sources: Unit numbers of the messages it rests on; positions in ``ChangeSet.batch`` if that is given.
+        skip_duplicate: If a live memory of the same owner, narrowing ids and actor has the same normalised
+            text, add nothing and report that one's id.
+    """
+
+    memory_id: str
+    scope: Scope
+    text: str
+    kind: str = "other"
+    memory_type: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    actor_id: str | None = None
+    origin: str = "user"
+    trust: str = "user"
+    event_time: Micros | None = None
+    valid_from: Micros
+    expires_at: Micros | None = None
+    flags: int = 0
+    sources: tuple[int, ...] = ()
+    vector: Vector | None = None
+    skip_duplicate: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateMemory:
+    """Close the current version of a memory and open the next one.
+
+    Fields left None keep their value. ``expected_revision`` None: whatever is current.
+    """
+
+    memory_id: str
+    expected_revision: int | None = None
+    text: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    kind: str | None = None
+    event_time: Micros | None = None
+    valid_from: Micros
+    expires_at: Micros | None = None
+    actor_id: str | None = None
+    flags: int = 0
+    sources: tuple[int, ...] = ()
+    vector: Vector | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireMemory:
+    """Close a memory without a next version: no longer true, or deleted by its user.
+
+    Attributes:
+        hide_sources: Also take messages out of search that no other live memory cites.
+    """
+
+    memory_id: str
+    expected_revision: int | None = None
+    valid_to: Micros
+    superseded_by: str | None = None
+    hide_sources: bool = False
+    actor_id: str | None = None
+    reason: str = ""
+
+
+Change = AddMemory | UpdateMemory | RetireMemory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSet:
+    """Everything one transaction does.
+
+    Attributes:
+        scope: Every touched memory must be inside it, else ``NotFoundError``.
+        expected_revision: The owner revision that was read before deciding; ``ConflictError`` if it moved.
+            None: apply to whatever is there.
+        batch: New messages to store in the same transaction.
+        message_vectors: Vectors of stored messages, by unit (by position in ``batch`` if that is given).
+        complete: Batch to mark done, with the lease it was claimed under (None: not claimed).
+        result: JSON to keep with the completed batch for its idempotency key.
+        indexes: Names of derived indexes that need work for every touched unit.
+    """
+
+    scope: Scope
+    recorded_at: Micros
+    changes: tuple[Change, ...] = ()
+    expected_revision: int | None = None
+    batch: NewBatch | None = None
+    message_vectors: Mapping[int, Vector] = field(default_factory=dict[int, Vector])
+    complete: str | None = None
+    lease: str | None = None
+    result: str | None = None
+    indexes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of one change, in the order given.
+
+    Attributes:
+        outcome: ``applied``, or ``duplicate`` (an ``AddMemory`` with ``skip_duplicate``; ``record`` is the
+            memory that was there).
+        previous: The text before, for updates and deletions.
+    """
+
+    outcome: Literal["applied", "duplicate"]
+    record: MemoryRecord
+    previous: MemoryRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitReceipt:
+    """The outcome of a commit; everything in it is durable."""
+
+    revision: int
+    applied: tuple[Applied, ...]
+    batch: StoredBatch | None = None
+
+
+# ---------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which memories of a scope a verb means. Conditions are applied before any limit.
+
+    Attributes:
+        now: Expired memories (``expires_at <= now``) are left out.
+        valid_at, known_at: Read an earlier truth instead of the current one.
+    """
+
+    scope: Scope
+    where: Filter | None = None
+    now: Micros
+    valid_at: Micros | None = None
+    known_at: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """One search over the exact indexes of the record store.
+
+    Attributes:
+        spaces: ``memory`` and, or ``turn``. The filter of ``query`` concerns memories only; turns are
+            narrowed by the scope.
+        terms: Distinct analysed terms of the question (``analysis.query_terms``), at most 64.
+        vector: Unit-length embedding of the question, None for keywords only.
+        pool: How many candidates each arm proposes per space.
+        proposed: Further candidates, from derived indexes.
+        between: Also propose turns and memories of these time ranges (start inclusive, end exclusive).
+    """
+
+    query: Query
+    spaces: tuple[Space, ...] = ("memory",)
+    terms: tuple[str, ...] = ()
+    vector: Vector | None = None
+    pool: int = 100
+    proposed: tuple[Ref, ...] = ()
+    between: tuple[tuple[Micros, Micros], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A unit with its exact scores; what fusion needs, nothing else.
+
+    Attributes:
+        cosine: -1 to 1; None if there is no query vector or the unit has none yet.
+        bm25: Okapi BM25 (k1 = 1.2, b = 0.75) over the owner's units of the same space; 0 if no term matches.
+        session_bm25: The same over whole sessions, for turns; 0 for memories.
+        previous, following: The neighbouring turns' unit numbers in the session, None at its ends.
+        time: When it was said or happened.
+    """
+
+    space: Space
+    unit: int
+    cosine: float | None
+    bm25: float
+    session_bm25: float = 0.0
+    actor_id: str | None = None
+    time: Micros | None = None
+    flags: int = 0
+    previous: int | None = None
+    following: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What a search found, unordered.
+
+    Attributes:
+        scored: Every candidate once. For turns the neighbours of candidates are scored too.
+        idf_mass: Per space, the sum of the idf of the request's terms (0 if no unit is there).
+        session_idf_mass: The same with sessions as documents, for turns.
+        cited_by: For turn units that live memories of the query cite: those memories' unit numbers.
+        revision: The owner's revision that was read, 0 if the owner is unknown.
+    """
+
+    scored: tuple[Scored, ...] = ()
+    idf_mass: Mapping[Space, float] = field(default_factory=dict[Space, float])
+    session_idf_mass: float = 0.0
+    cited_by: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerState:
+    """What is known of an owner: its revision (0: never seen) and its actors."""
+
+    revision: int = 0
+    live_memories: int = 0
+    actors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexWork:
+    """One piece of pending work for a derived index. ``vector`` None: delete the ref."""
+
+    sequence: int
+    owner: OwnerKey
+    ref: Ref
+    vector: Vector | None
+    attempts: int = 0
+
+
+@runtime_checkable
+class RecordStore(Protocol):
+    """The truth: memories, versions, history, messages, keywords, vectors, jobs.
+
+    Errors: ``StorageUnavailableError`` if it cannot be read or written now, ``IntegrityError`` for a row
+    that fails its hash, ``UsageError`` for a call after ``close``. After any error the state is the one
+    before the call.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, without secrets: for messages and reprs."""
+        ...
+
+    def embedding_identity(self) -> EmbeddingIdentity | None:
+        """The model whose vectors the store holds, None if it holds none yet."""
+        ...
+
+    def set_embedding_identity(self, identity: EmbeddingIdentity) -> None:
+        """Record the embedding model, once.
+
+        Raises:
+            EmbeddingMismatchError: Another one is recorded.
+        """
+        ...
+
+    def append(self, batch: NewBatch) -> StoredBatch:
+        """Make messages durable and findable by keyword.
+
+        With an idempotency key that this owner used before, nothing is stored and the earlier batch is
+        returned with ``replayed=True``.
+
+        Raises:
+            UsageError: The key was used with another fingerprint.
+        """
+        ...
+
+    def commit(self, changes: ChangeSet) -> CommitReceipt:
+        """Apply all changes in one transaction, or none.
+
+        Raises:
+            ConflictError: A revision is not the expected one, the lease was lost, or the batch is done.
+            NotFoundError: A memory is not current inside the scope.
+            UsageError: As in ``append``.
+        """
+        ...
+
+    def owner_state(self, owner: OwnerKey) -> OwnerState:
+        """The owner's revision, number of live memories and actors (at most 1,000, by first appearance)."""
+        ...
+
+    def get(self, memory_id: str, scope: Scope | None = None) -> MemoryRecord | None:
+        """The current version of a memory, None if there is none inside the scope. Sources are filled in.
+
+        Expired memories are returned; retired ones are not.
+        """
+        ...
+
+    def read(self, query: Query, units: Collection[int]) -> list[MemoryRecord]:
+        """The versions with these unit numbers that satisfy the query, in any order, sources filled in."""
+        ...
+
+    def scan(
+        self, query: Query, *, limit: int, after: tuple[Micros, str] | None = None
+    ) -> list[MemoryRecord]:
+        """Memories by (created_at, memory_id) descending, strictly behind ``after``. Sources filled in."""
+        ...
+
+    def count(self, query: Query) -> int:
+        """How many memories satisfy the query."""
+        ...
+
+    def history(self, memory_id: str, scope: Scope | None = None) -> list[EventRecord]:
+        """What happened to a memory, oldest first; empty if it never was inside the scope."""
+        ...
+
+    def search(self, request: SearchRequest) -> Candidates:
+        """Candidates with exact scores. Nothing outside the owner is looked at."""
+        ...
+
+    def messages(self, scope: Scope, units: Collection[int]) -> list[MessageRecord]:
+        """Stored messages with these unit numbers inside the scope, in unit order; hidden ones left out."""
+        ...
+
+    def retire_all(
+        self,
+        query: Query,
+        *,
+        recorded_at: Micros,
+        reason: str,
+        hide_messages: bool,
+        indexes: tuple[str, ...] = (),
+    ) -> int:
+        """Retire every memory that satisfies the query in one transaction; returns how many.
+
+        ``hide_messages`` also takes all messages of the scope out of search and drops its pending batches.
+        """
+        ...
+
+    def claim_batches(
+        self, *, limit: int, now: Micros, lease_micros: int, owner: OwnerKey | None = None
+    ) -> list[StoredBatch]:
+        """Lease pending batches, oldest first; a batch under an unexpired lease is skipped."""
+        ...
+
+    def release_batch(self, batch_id: str, lease: str, *, error: str, not_before: Micros) -> None:
+        """Give a claimed batch back as pending, not to be claimed before the given time."""
+        ...
+
+    def pending_batches(self, owner: OwnerKey | None = None) -> int:
+        """How many batches still wait for extraction."""
+        ...
+
+    def index_work(self, index: str, *, limit: int) -> list[IndexWork]:
+        """Pending work of a derived index, oldest first."""
+        ...
+
+    def finish_index_work(self, index: str, done: Sequence[int], failed: Mapping[int, str]) -> None:
+        """Strike out finished work; count an attempt and keep the error for the rest."""
+        ...
+
+    def metadata_keys(self) -> frozenset[str]:
+        """Every metadata key that any memory of the store has had."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether the store holds no memory at all, of any owner, current or not."""
+        ...
+
+    def reset(self) -> None:
+        """Remove everything of every owner, for good."""
+        ...
+
+    def size_bytes(self) -> int:
+        """Bytes on disk, journal included."""
+        ...
+
+    def close(self) -> None:
+        """Finish acknowledged work and release everything. Calling it again does nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """What a derived vector index is given: a ref, its owner and a unit-length vector."""
+
+    owner: OwnerKey
+    ref: Ref
+    vector: Vector
+
+
+@runtime_checkable
+class VectorIndex(Protocol):
+    """A derived index: it proposes refs, and the record store has the last word.
+
+    It may be approximate, late or incomplete; it must not raise for unknown refs.
+    """
+
+    @property
+    def name(self) -> str:
+        """Names its pending work; stable over restarts."""
+        ...
+
+    def add(self, entries: Sequence[IndexEntry]) -> None:
+        """Insert or overwrite. Doing it twice is the same as once."""
+        ...
+
+    def delete(self, owner: OwnerKey, refs: Sequence[Ref]) -> None:
+        """Remove; unknown refs are no error."""
+        ...
+
+    def propose(self, owner: OwnerKey, vector: Vector, *, space: Space, limit: int) -> list[Ref]:
+        """The nearest refs of one owner, nearest first."""
+        ...
+
+    def clear(self) -> None:
+        """Remove everything."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+@runtime_checkable
+class GraphStore(Protocol):
+    """A derived entity graph: it proposes memories that are near the entities of a question."""
+
+    @property
+    def name(self) -> str:
+        """Names its pending work; stable over restarts."""
+        ...
+
+    def add(self, owner: OwnerKey, ref: Ref, relations: Sequence[Relation]) -> None:
+        """Attach relations to a memory version. Doing it twice is the same as once."""
+        ...
+
+    def delete(self, owner: OwnerKey, refs: Sequence[Ref]) -> None:
+        """Detach everything that rests on these refs."""
+        ...
+
+    def propose(self, owner: OwnerKey, entities: Sequence[str], *, hops: int, limit: int) -> list[Ref]:
+        """Memories within ``hops`` edges of the entities, nearest first."""
+        ...
+
+    def clear(self) -> None:
+        """Remove everything."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...

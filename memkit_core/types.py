@@ -1,0 +1,378 @@
+"""The values that travel between memkit's rooms.
+
+Instants are integers: microseconds since 1970-01-01 UTC (``Micros``); public results turn them into
+aware datetimes. Vectors are anything numpy reads as a one-dimensional float array; a store keeps them
+at unit length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Micros: TypeAlias = int
+Vector: TypeAlias = "NDArray[Any] | Sequence[float]"
+OwnerKind: TypeAlias = Literal["user", "agent", "run"]
+Role: TypeAlias = Literal["user", "assistant", "system", "tool"]
+Space: TypeAlias = Literal["memory", "turn", "retired"]
+Operation: TypeAlias = Literal["ADD", "UPDATE", "DELETE", "NONE"]
+BatchState: TypeAlias = Literal["pending", "done"]
+
+#: Longest text memkit takes in one message, memory or query, in characters.
+MAX_TEXT_CHARS: Final = 262_144
+#: Longest scope or actor id, in characters.
+MAX_ID_CHARS: Final = 1_024
+
+FLAG_QUESTION: Final = 1  # the unit only asks: it seldom answers anything
+FLAG_SMALLTALK: Final = 2  # greeting, thanks, farewell
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_micros(moment: datetime) -> Micros:
+    """An aware datetime as microseconds since 1970 UTC."""
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def to_datetime(micros: Micros) -> datetime:
+    """Microseconds since 1970 as an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def clean_text(text: str) -> str:
+    """Text with what no store can hold taken out: NUL characters and lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
+
+
+def check_text(text: object, what: str, *, max_chars: int = MAX_TEXT_CHARS) -> str:
+    """The text itself, if every store can hold it.
+
+    Raises:
+        UsageError: It is not a string, too long, or holds NUL or lone surrogates.
+    """
+    if not isinstance(text, str):
+        raise UsageError(f"{what} must be a string, not {type(text).__name__}")
+    if len(text) > max_chars:
+        raise UsageError(f"{what} has {len(text):,} characters; the limit is {max_chars:,}: split it first")
+    if "\0" in text:
+        raise UsageError(f"{what} holds a NUL character: pass memkit_core.clean_text(text)")
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{what} holds a lone surrogate, which is not text: pass memkit_core.clean_text(text)"
+            ) from None
+    return text
+
+
+def check_id(value: object, what: str) -> str:
+    """The id itself, if it is one.
+
+    Raises:
+        UsageError: It is not a non-empty string of at most 1,024 characters of proper Unicode.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{what} must be a non-empty string, not {type(value).__name__}")
+    if not value:
+        raise UsageError(f"{what} must not be empty")
+    return check_text(value, what, max_chars=MAX_ID_CHARS)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerKey:
+    """Whose row it is: the partition that no call ever crosses."""
+
+    kind: OwnerKind
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Who a call speaks for. At least one id; ids are compared byte by byte.
+
+    The owner is the user if one is given, else the agent, else the run. The remaining ids narrow
+    inside that owner; an id that is not given matches anything.
+    """
+
+    user_id: str | None = None
+    agent_id: str | None = None
+    run_id: str | None = None
+
+    def __post_init__(self) -> None:
+        given = False
+        for name in ("user_id", "agent_id", "run_id"):
+            value = getattr(self, name)
+            if value is not None:
+                check_id(value, name)
+                given = True
+        if not given:
+            raise UsageError("give at least one of user_id, agent_id, run_id: memkit has no 'everybody'")
+
+    @property
+    def owner(self) -> OwnerKey:
+        """The partition this scope lives in."""
+        if self.user_id is not None:
+            return OwnerKey("user", self.user_id)
+        if self.agent_id is not None:
+            return OwnerKey("agent", self.agent_id)
+        assert self.run_id is not None  # __post_init__ saw to it
+        return OwnerKey("run", self.run_id)
+
+    @property
+    def narrowing(self) -> dict[str, str]:
+        """The ids that filter inside the owner, by column name."""
+        ids = {"agent_id": self.agent_id, "run_id": self.run_id}
+        if self.user_id is None:
+            ids.pop("agent_id" if self.agent_id is not None else "run_id")
+        return {name: value for name, value in ids.items() if value is not None}
+
+    def admits(self, *, user_id: str | None, agent_id: str | None, run_id: str | None) -> bool:
+        """Whether a row with these ids is inside this scope.
+
+        An agent's scope admits no row of a user, a run's none of a user or an agent.
+        """
+        if self.user_id is not None:
+            if user_id != self.user_id:
+                return False
+        elif user_id is not None:
+            return False
+        if self.agent_id is not None:
+            if agent_id != self.agent_id:
+                return False
+        elif self.user_id is None and agent_id is not None:
+            return False
+        return self.run_id is None or run_id == self.run_id
+
+    def __str__(self) -> str:
+        ids = {"user_id": self.user_id, "agent_id": self.agent_id, "run_id": self.run_id}
+        return ", ".join(f"{name}={value!r}" for name, value in ids.items() if value is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of a conversation as the pipeline sees it.
+
+    Attributes:
+        actor_id: Who speaks (a name or id in a group chat), None if the role says enough.
+        observed_at: When it was said.
+        origin: Where the text comes from: user, assistant, tool, document or system.
+    """
+
+    role: Role
+    content: str
+    actor_id: str | None = None
+    observed_at: Micros
+    origin: str = "user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRecord(Message):
+    """A stored message. ``message_id`` is ``batch_id:position`` and public."""
+
+    unit: int
+    message_id: str
+    user_id: str | None
+    agent_id: str | None
+    run_id: str | None
+    session: int
+    recorded_at: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One statement worth remembering, as extracted or said.
+
+    Attributes:
+        cites: Positions (0-based) of the batch's messages that support it.
+        event_time: When it happened or began to hold, None if the text does not say.
+    """
+
+    text: str
+    kind: str = "other"
+    cites: tuple[int, ...] = ()
+    event_time: Micros | None = None
+    actor_id: str | None = None
+    origin: str = "user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do with one fact. ``target`` indexes the candidates that were offered, never an id."""
+
+    fact: int
+    operation: Operation
+    target: int | None = None
+    text: str | None = None
+    reason: str = ""
+    retract: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRecord:
+    """One version of a memory as the record store holds it.
+
+    Attributes:
+        unit: The version's number in the indexes; new with every revision.
+        revision: 1 for the first version, one more with every change.
+        valid_from, valid_to: When it holds in the world (``valid_to`` None: still).
+        recorded_at, retired_at: When memkit knew it (``retired_at`` None: the current version).
+        deleted_at: Set if the memory was deleted by the user or by a decision.
+        superseded_by: The memory id that replaced it, which is its own id after an update.
+        metadata: The user's JSON object.
+    """
+
+    unit: int
+    memory_id: str
+    revision: int
+    user_id: str | None
+    agent_id: str | None
+    run_id: str | None
+    actor_id: str | None
+    text: str
+    kind: str
+    memory_type: str | None
+    metadata: Mapping[str, Any]
+    origin: str
+    trust: str
+    event_time: Micros | None
+    valid_from: Micros
+    valid_to: Micros | None
+    created_at: Micros
+    recorded_at: Micros
+    retired_at: Micros | None
+    deleted_at: Micros | None
+    superseded_by: str | None
+    expires_at: Micros | None
+    flags: int = 0
+    sources: tuple[str, ...] = ()
+
+    def live(self, now: Micros) -> bool:
+        """Whether it is part of the current truth at ``now``."""
+        return self.retired_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """One entry of a memory's history, in the order it was committed."""
+
+    sequence: int
+    memory_id: str
+    operation: Literal["ADD", "UPDATE", "DELETE"]
+    revision: int
+    old_text: str | None
+    new_text: str | None
+    reason: str
+    actor_id: str | None
+    recorded_at: Micros
+    batch_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """What a derived index holds: which text, in which version. Never the text."""
+
+    space: Space
+    id: str
+    revision: int = 1
+
+    @property
+    def key(self) -> str:
+        """One string, unique over all spaces."""
+        return f"{self.space}/{self.id}/{self.revision}"
+
+    @classmethod
+    def from_key(cls, key: str) -> Ref:
+        """The ref that ``key`` was made from.
+
+        Raises:
+            UsageError: It is not such a key.
+        """
+        space, _, rest = key.partition("/")
+        ident, _, revision = rest.rpartition("/")
+        if (
+            space not in ("memory", "turn", "retired")
+            or not ident
+            or not revision.isascii()
+            or not revision.isdigit()
+        ):
+            raise UsageError(f"not a ref key: {key[:80]!r}")
+        return cls(space, ident, int(revision))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A typed edge between two named entities, for an entity graph."""
+
+    source: str
+    relation: str
+    target: str
+    source_type: str = "entity"
+    target_type: str = "entity"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingIdentity:
+    """Which model made the vectors of a store. Vectors of two identities are never compared."""
+
+    model: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an operation cost: calls to models, and the tokens they reported."""
+
+    chat_calls: int = 0
+    embedding_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    milliseconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            chat_calls=self.chat_calls + other.chat_calls,
+            embedding_calls=self.embedding_calls + other.embedding_calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            milliseconds=self.milliseconds + other.milliseconds,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.input_tokens + self.output_tokens
+
+    def timed(self, milliseconds: float) -> Usage:
+        """The same usage with the wall time of the whole operation."""
+        return replace(self, milliseconds=milliseconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One thing that did not work inside an operation that otherwise went on.
+
+    Attributes:
+        stage: Where: extract, embed, decide, commit or index.
+        error: The typed error itself.
+        item: What it concerns (a fact's text, an index's name), empty for the whole stage.
+    """
+
+    stage: str
+    error: Exception = field(repr=False)
+    item: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {type(self.error).__name__}: {self.error}"

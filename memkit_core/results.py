@@ -1,0 +1,463 @@
+"""What memkit's verbs return: typed objects that also answer like dicts.
+
+``result.results[0].memory`` and ``result["results"][0]["memory"]`` are the same. Times are aware datetimes
+in UTC; scores and relevances say their range in each docstring.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .errors import MemkitError
+from .types import EventRecord, MemoryRecord, Usage, to_datetime
+
+
+class Result(BaseModel):
+    """A typed result that can also be read with ``result["name"]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name.
+
+        Raises:
+            KeyError: There is no such field.
+        """
+        if not isinstance(name, str) or name not in self.keys():
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self.keys()
+
+    def keys(self) -> list[str]:
+        """The names of the fields."""
+        return list(type(self).model_fields)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A field by its name, or the default."""
+        return getattr(self, name) if name in self else default
+
+    def _rows(self) -> list[dict[str, object]]:
+        return [{name: value for name, value in self.model_dump().items() if value not in (None, [], {}, "")}]
+
+    def _repr_html_(self) -> str:
+        """A small table for notebooks."""
+        rows = self._rows()
+        if not rows:
+            return f"<em>{html.escape(repr(self))}</em>"
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(row.get(n, '')))}</td>" for n in names) + "</tr>"
+            for row in rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _short(text: str | None, limit: int = 60) -> str:
+    text = text or ""
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+class MemoryItem(Result):
+    """One memory as it stands.
+
+    Attributes:
+        memory: The remembered text.
+        kind: What kind of fact it is, ``other`` if nobody said.
+        origin: Where the text came from: user, assistant, tool, document or system.
+        event_time: When it happened, if the text says so.
+        valid_from: Since when it holds. ``valid_to``: until when; None while it is current.
+        revision: 1 for the first version; grows with every update.
+        sources: Ids of the messages it rests on.
+    """
+
+    id: str
+    memory: str
+    user_id: str | None = None
+    agent_id: str | None = None
+    run_id: str | None = None
+    actor_id: str | None = None
+    kind: str = "other"
+    memory_type: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
+    origin: str = "user"
+    trust: str = "user"
+    event_time: datetime | None = None
+    valid_from: datetime
+    valid_to: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None = None
+    revision: int = 1
+    sources: list[str] = Field(default_factory=list[str])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_short(self.memory)}, id={self.id!r}, revision={self.revision})"
+
+    __str__ = __repr__
+
+    @classmethod
+    def fields_of(cls, record: MemoryRecord) -> dict[str, Any]:
+        """The public fields of a stored record."""
+        return {
+            "id": record.memory_id,
+            "memory": record.text,
+            "user_id": record.user_id,
+            "agent_id": record.agent_id,
+            "run_id": record.run_id,
+            "actor_id": record.actor_id,
+            "kind": record.kind,
+            "memory_type": record.memory_type,
+            "metadata": dict(record.metadata),
+            "origin": record.origin,
+            "trust": record.trust,
+            "event_time": _time(record.event_time),
+            "valid_from": to_datetime(record.valid_from),
+            "valid_to": _time(record.valid_to),
+            "created_at": to_datetime(record.created_at),
+            "updated_at": to_datetime(record.recorded_at),
+            "expires_at": _time(record.expires_at),
+            "revision": record.revision,
+            "sources": list(record.sources),
+        }
+
+    @classmethod
+    def of(cls, record: MemoryRecord) -> MemoryItem:
+        """The public face of a stored record."""
+        return cls.model_construct(**cls.fields_of(record))
+
+
+def _time(micros: int | None) -> datetime | None:
+    return None if micros is None else to_datetime(micros)
+
+
+class SearchHit(MemoryItem):
+    """A memory that answers a question.
+
+    Attributes:
+        score: Orders the hits of one search; higher is better; not comparable between searches.
+        relevance: 0 to 1, absolute: does not depend on what else was found. ``threshold`` compares with it.
+        explain: The parts of the score, if asked for.
+    """
+
+    score: float
+    relevance: float
+    explain: dict[str, float] | None = None
+
+    def __repr__(self) -> str:
+        return f"SearchHit({_short(self.memory)}, relevance={self.relevance:.2f}, id={self.id!r})"
+
+    __str__ = __repr__
+
+
+class Excerpt(Result):
+    """A stored message that answers a question, word for word.
+
+    Attributes:
+        message_id: The id that memories cite in ``sources``.
+        score, relevance: As in ``SearchHit``.
+    """
+
+    message_id: str
+    text: str
+    role: str
+    actor_id: str | None = None
+    observed_at: datetime
+    score: float
+    relevance: float
+    explain: dict[str, float] | None = None
+
+    def __repr__(self) -> str:
+        return f"Excerpt({_short(self.text)}, relevance={self.relevance:.2f}, message_id={self.message_id!r})"
+
+    __str__ = __repr__
+
+
+class _Listing(Result):
+    """A result whose main part is a list called ``results``."""
+
+    def _items(self) -> list[Any]:
+        items: list[Any] = self["results"]
+        return items
+
+    def __len__(self) -> int:
+        return len(self._items())
+
+    def __bool__(self) -> bool:
+        return True  # an empty answer is still an answer: `if result` must not mean `if len(result)`
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # items, not pydantic's field pairs
+        return iter(self._items())
+
+    def _rows(self) -> list[dict[str, object]]:
+        return [row for item in self._items() for row in item._rows()]  # noqa: SLF001 - same base class
+
+
+class SearchResult(_Listing):
+    """The answer to a search, best hits first.
+
+    Attributes:
+        results: Memories. ``excerpts``: messages, if ``include`` asked for them.
+        degraded: What did not work and how the answer suffers; empty if all is well.
+    """
+
+    results: list[SearchHit] = Field(default_factory=list[SearchHit])
+    excerpts: list[Excerpt] = Field(default_factory=list[Excerpt])
+    degraded: list[str] = Field(default_factory=list[str])
+    usage: Usage = Usage()
+
+    def __repr__(self) -> str:
+        lines = [f"  {h.relevance:.2f} {_short(h.memory, 80)}" for h in self.results]
+        lines += [f"  {e.relevance:.2f} excerpt {_short(e.text, 80)}" for e in self.excerpts]
+        lines += [f"  degraded: {text}" for text in self.degraded]
+        return "\n".join(
+            [f"SearchResult({len(self.results)} memories, {len(self.excerpts)} excerpts)", *lines]
+        )
+
+    __str__ = __repr__
+
+
+class MemoryPage(_Listing):
+    """One page of memories, newest first.
+
+    Attributes:
+        next_cursor: Pass it as ``cursor=`` for the next page; None on the last page.
+    """
+
+    results: list[MemoryItem] = Field(default_factory=list[MemoryItem])
+    next_cursor: str | None = None
+
+    def __repr__(self) -> str:
+        more = ", more follow: pass cursor=page.next_cursor" if self.next_cursor else ""
+        return "\n".join(
+            [f"MemoryPage({len(self.results)} memories{more})", *(f"  {m!r}" for m in self.results)]
+        )
+
+    __str__ = __repr__
+
+
+class MemoryChange(Result):
+    """What became of one fact, or of one memory.
+
+    Attributes:
+        event: ADD, UPDATE, DELETE, or NONE (it was known already; ``id`` is the memory that says it).
+        previous_memory: The text before an UPDATE or DELETE.
+    """
+
+    id: str
+    memory: str
+    event: Literal["ADD", "UPDATE", "DELETE", "NONE"]
+    previous_memory: str | None = None
+    revision: int = 1
+    reason: str = ""
+    sources: list[str] = Field(default_factory=list[str])
+
+    def __repr__(self) -> str:
+        before = f" was {_short(self.previous_memory)}" if self.event == "UPDATE" else ""
+        return f"{self.event} {_short(self.memory)}{before} (id={self.id!r})"
+
+    __str__ = __repr__
+
+
+class Rejection(Result):
+    """Something a model proposed that was not carried out.
+
+    Attributes:
+        item: The fact or operation as proposed. ``reason``: why not.
+    """
+
+    item: str
+    reason: str
+
+    def __repr__(self) -> str:
+        return f"Rejection({_short(self.item)}: {self.reason})"
+
+    __str__ = __repr__
+
+
+class StageFailure(Result):
+    """Something that failed inside an operation that otherwise went on, or that will be tried again.
+
+    Attributes:
+        stage: extract, embed, decide, commit or index.
+        error_type, message: The name and text of the error.
+        error: The error itself, None in a result that was stored and read back.
+    """
+
+    stage: str
+    error_type: str
+    message: str
+    error: Exception | None = Field(default=None, exclude=True, repr=False)
+
+    @classmethod
+    def of(cls, stage: str, error: Exception) -> StageFailure:
+        """The record of an error."""
+        return cls(stage=stage, error_type=type(error).__name__, message=str(error), error=error)
+
+    def __repr__(self) -> str:
+        return f"{self.stage} failed: {self.error_type}: {_short(self.message, 200)}"
+
+    __str__ = __repr__
+
+
+class AddResult(_Listing):
+    """What an ``add`` did. The messages are stored and searchable whatever the status says.
+
+    Attributes:
+        results: One entry per fact, in order: ADD, UPDATE, DELETE or NONE.
+        status: ``complete``: all done. ``partial``: done, but see ``rejected`` or ``failed``. ``pending``:
+            the messages wait for extraction; ``flush()`` or the next opening of the store takes it up again.
+        mode: ``llm``: a model extracted and decided. ``verbatim``: no model, statements kept as they are.
+            ``raw``: ``infer=False``, every message kept as it is.
+        batch_id, message_ids: What was stored.
+        pending: Ids of the messages that still wait for extraction.
+        replayed: This is the stored result of an earlier call with the same idempotency key.
+    """
+
+    results: list[MemoryChange] = Field(default_factory=list[MemoryChange])
+    status: Literal["complete", "partial", "pending"] = "complete"
+    mode: Literal["llm", "verbatim", "raw"]
+    batch_id: str
+    message_ids: list[str] = Field(default_factory=list[str])
+    pending: list[str] = Field(default_factory=list[str])
+    rejected: list[Rejection] = Field(default_factory=list[Rejection])
+    failed: list[StageFailure] = Field(default_factory=list[StageFailure])
+    usage: Usage = Usage()
+    replayed: bool = False
+
+    def _of(self, event: str) -> list[MemoryChange]:
+        return [change for change in self.results if change.event == event]
+
+    @property
+    def added(self) -> list[MemoryChange]:
+        """The new memories."""
+        return self._of("ADD")
+
+    @property
+    def updated(self) -> list[MemoryChange]:
+        """The memories that have a new version."""
+        return self._of("UPDATE")
+
+    @property
+    def deleted(self) -> list[MemoryChange]:
+        """The memories that no longer hold."""
+        return self._of("DELETE")
+
+    @property
+    def unchanged(self) -> list[MemoryChange]:
+        """The facts that were known already."""
+        return self._of("NONE")
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was done: nothing pending, nothing failed."""
+        return self.status != "pending" and not self.failed
+
+    def raise_for_failures(self) -> AddResult:
+        """This result itself, if ``ok``.
+
+        Raises:
+            MemkitError: The first failure, as it happened. What the result reports stays done.
+        """
+        for failure in self.failed:
+            raise failure.error or MemkitError(str(failure))
+        return self
+
+    def __repr__(self) -> str:
+        lines = [f"AddResult({self.status}, mode={self.mode!r}, {len(self.results)} facts)"]
+        lines += [f"  {change!r}" for change in self.results]
+        lines += [f"  {rejection!r}" for rejection in self.rejected]
+        lines += [f"  {failure!r}" for failure in self.failed]
+        if self.pending:
+            lines.append(f"  {len(self.pending)} messages wait for extraction: call flush()")
+        return "\n".join(lines)
+
+    __str__ = __repr__
+
+
+class HistoryEvent(Result):
+    """One entry of a memory's history, oldest first.
+
+    Attributes:
+        event: ADD, UPDATE or DELETE.
+        created_at: When it was recorded.
+    """
+
+    id: int
+    memory_id: str
+    event: Literal["ADD", "UPDATE", "DELETE"]
+    old_memory: str | None = None
+    new_memory: str | None = None
+    revision: int
+    reason: str = ""
+    actor_id: str | None = None
+    created_at: datetime
+    batch_id: str | None = None
+
+    @classmethod
+    def of(cls, record: EventRecord) -> HistoryEvent:
+        """The public face of a stored event."""
+        return cls.model_construct(
+            id=record.sequence,
+            memory_id=record.memory_id,
+            event=record.operation,
+            old_memory=record.old_text,
+            new_memory=record.new_text,
+            revision=record.revision,
+            reason=record.reason,
+            actor_id=record.actor_id,
+            created_at=to_datetime(record.recorded_at),
+            batch_id=record.batch_id,
+        )
+
+    def __repr__(self) -> str:
+        when = self.created_at.isoformat(sep=" ", timespec="seconds")
+        if self.event == "UPDATE":
+            return f"{when} UPDATE {_short(self.old_memory)} -> {_short(self.new_memory)}"
+        return f"{when} {self.event} {_short(self.new_memory if self.event == 'ADD' else self.old_memory)}"
+
+    __str__ = __repr__
+
+
+class ContextResult(Result):
+    """Text for an agent's prompt: what is known, then what was said. ``str(context)`` is the text.
+
+    Attributes:
+        tokens: Estimated length, four characters to a token (one for Chinese, Japanese and Korean script).
+        memory_ids, message_ids: What the text was made of.
+    """
+
+    text: str
+    tokens: int
+    memory_ids: list[str] = Field(default_factory=list[str])
+    message_ids: list[str] = Field(default_factory=list[str])
+    degraded: list[str] = Field(default_factory=list[str])
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class DeleteAllResult(Result):
+    """How many memories ``delete_all`` took out of the current truth."""
+
+    deleted: int
+
+
+class FlushResult(Result):
+    """What ``flush`` did.
+
+    Attributes:
+        completed: Batches that were extracted now. ``pending``: batches that still wait.
+        failed: Why, for those that were tried.
+    """
+
+    completed: int = 0
+    pending: int = 0
+    failed: list[StageFailure] = Field(default_factory=list[StageFailure])

@@ -6,9 +6,10 @@ runs. Reads see every commit that was acknowledged before they began, from any p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from .filters import Filter
 from .types import (
@@ -25,6 +26,64 @@ from .types import (
     Space,
     Vector,
 )
+
+T = TypeVar("T")
+
+# ---------------------------------------------------------------- running
+
+
+class EmbeddingCalls(Protocol):
+    """What a runtime needs of an embedder."""
+
+    def embed_documents(self, texts: list[str]) -> Any:
+        """Vectors of shape (len(texts), dim), float32, unit length."""
+        ...
+
+    def embed_query(self, text: str) -> Any:
+        """A vector of shape (dim,), float32, unit length."""
+        ...
+
+    async def aembed_documents(self, texts: list[str]) -> Any:
+        """See ``embed_documents``."""
+        ...
+
+    async def aembed_query(self, text: str) -> Any:
+        """See ``embed_query``."""
+        ...
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """What the pipeline may await."""
+
+    async def chat(self, runnable: Any, messages: Any, config: Any = None) -> Any:
+        """The reply of a LangChain runnable."""
+        ...
+
+    async def embed_documents(self, embedder: EmbeddingCalls, texts: list[str]) -> Any:
+        """Unit-length float32 vectors of shape (len(texts), dim)."""
+        ...
+
+    async def embed_query(self, embedder: EmbeddingCalls, text: str) -> Any:
+        """A unit-length float32 vector of shape (dim,)."""
+        ...
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """The result of a storage call."""
+        ...
+
+    async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
+        """All results in order. Waits for every child, then raises the first error in order."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Nothing, later."""
+        ...
+
+    def exclusive(self, key: Hashable) -> AbstractAsyncContextManager[None]:
+        """``async with``: one holder of the key at a time, in this process, fair."""
+        ...
+
 
 # ---------------------------------------------------------------- writing
 
@@ -158,7 +217,8 @@ class ChangeSet:
         batch: New messages to store in the same transaction.
         message_vectors: Vectors of stored messages, by unit (by position in ``batch`` if that is given).
         complete: Batch to mark done, with the lease it was claimed under (None: not claimed).
-        result: JSON to keep with the completed batch for its idempotency key.
+        result: Makes the JSON to keep with the completed batch for its idempotency key, from what became of
+            the changes. Called inside the transaction; if it raises, nothing is applied.
         indexes: Names of derived indexes that need work for every touched unit.
     """
 
@@ -170,7 +230,7 @@ class ChangeSet:
     message_vectors: Mapping[int, Vector] = field(default_factory=dict[int, Vector])
     complete: str | None = None
     lease: str | None = None
-    result: str | None = None
+    result: Callable[[tuple[Applied, ...]], str] | None = None
     indexes: tuple[str, ...] = ()
 
 
@@ -281,6 +341,16 @@ class Candidates:
     session_idf_mass: float = 0.0
     cited_by: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
     revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unembedded:
+    """A unit without a vector, and the text it is made from."""
+
+    space: Space
+    unit: int
+    owner: OwnerKey
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,17 +473,39 @@ class RecordStore(Protocol):
         ...
 
     def claim_batches(
-        self, *, limit: int, now: Micros, lease_micros: int, owner: OwnerKey | None = None
+        self,
+        *,
+        limit: int,
+        now: Micros,
+        lease_micros: int,
+        owner: OwnerKey | None = None,
+        recorded_before: Micros | None = None,
     ) -> list[StoredBatch]:
-        """Lease pending batches, oldest first; a batch under an unexpired lease is skipped."""
+        """Lease pending batches, oldest first; one under an unexpired lease or before its time is skipped.
+
+        ``recorded_before`` leaves out younger batches that nobody has tried yet: somebody may be at it.
+        """
         ...
 
-    def release_batch(self, batch_id: str, lease: str, *, error: str, not_before: Micros) -> None:
-        """Give a claimed batch back as pending, not to be claimed before the given time."""
+    def release_batch(self, batch_id: str, lease: str | None, *, error: str, not_before: Micros) -> None:
+        """Keep a batch pending after a failed attempt, not to be claimed before the given time.
+
+        Counts the attempt and ends the lease. Does nothing if the batch is done or leased by somebody else.
+        """
         ...
 
     def pending_batches(self, owner: OwnerKey | None = None) -> int:
         """How many batches still wait for extraction."""
+        ...
+
+    def missing_vectors(self, *, limit: int) -> list[Unembedded]:
+        """Current memories and visible indexed messages that have no vector yet, oldest first."""
+        ...
+
+    def put_vectors(
+        self, vectors: Sequence[tuple[Unembedded, Vector]], *, indexes: tuple[str, ...] = ()
+    ) -> None:
+        """Store vectors of existing units; units that are gone or retired meanwhile are skipped."""
         ...
 
     def index_work(self, index: str, *, limit: int) -> list[IndexWork]:

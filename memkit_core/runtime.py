@@ -20,9 +20,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .protocols import EmbeddingCalls
 
 T = TypeVar("T")
 
@@ -44,9 +47,8 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = stop.value
         return result
     coroutine.close()
-    raise RuntimeError(
-        f"{getattr(coroutine, '__qualname__', coroutine)} suspended under BlockingRuntime: the pipeline may only await its runtime"
-    )
+    name = getattr(coroutine, "__qualname__", "a coroutine")
+    raise RuntimeError(f"{name} suspended under BlockingRuntime: the pipeline may only await its runtime")
 
 
 # ---------------------------------------------------------------- one at a time, for threads and tasks alike
@@ -237,59 +239,6 @@ class Workers:
 # ---------------------------------------------------------------- the two runtimes
 
 
-class EmbeddingCalls(Protocol):
-    """What a runtime needs of an embedder."""
-
-    def embed_documents(self, texts: list[str]) -> Any:
-        """Vectors of shape (len(texts), dim), float32, unit length."""
-        ...
-
-    def embed_query(self, text: str) -> Any:
-        """A vector of shape (dim,), float32, unit length."""
-        ...
-
-    async def aembed_documents(self, texts: list[str]) -> Any:
-        """See ``embed_documents``."""
-        ...
-
-    async def aembed_query(self, text: str) -> Any:
-        """See ``embed_query``."""
-        ...
-
-
-@runtime_checkable
-class Runtime(Protocol):
-    """What the pipeline may await."""
-
-    async def chat(self, runnable: Any, messages: Any, config: Any = None) -> Any:
-        """The reply of a LangChain runnable."""
-        ...
-
-    async def embed_documents(self, embedder: EmbeddingCalls, texts: list[str]) -> Any:
-        """Unit-length float32 vectors of shape (len(texts), dim)."""
-        ...
-
-    async def embed_query(self, embedder: EmbeddingCalls, text: str) -> Any:
-        """A unit-length float32 vector of shape (dim,)."""
-        ...
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """The result of a storage call."""
-        ...
-
-    async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
-        """All results in order. Waits for every child, then raises the first error in order."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Nothing, later."""
-        ...
-
-    def exclusive(self, key: Hashable) -> _Pass:
-        """``async with``: one holder of the key at a time, in this process, fair."""
-        ...
-
-
 class BlockingRuntime:
     """Runs the pipeline on the caller's thread."""
 
@@ -317,9 +266,9 @@ class BlockingRuntime:
         """See ``Runtime.gather``. Children beyond the pool run on the caller's thread, one by one."""
         futures: list[Future[T] | None] = []
         for number, child in enumerate(work):
-            start = partial(contextvars.copy_context().run, drive, child)
             # The last child keeps the caller busy; others run here too if no thread is free.
-            futures.append(self._workers.try_submit(start) if number < len(work) - 1 else None)
+            last = number == len(work) - 1
+            futures.append(None if last else self._workers.try_submit(_in_copied_context(child)))
         own = {n: _outcome(partial(drive, work[n])) for n, future in enumerate(futures) if future is None}
         outcomes = [own[n] if future is None else _outcome(future.result) for n, future in enumerate(futures)]
         return _results(outcomes)
@@ -331,6 +280,11 @@ class BlockingRuntime:
     def exclusive(self, key: Hashable) -> _Pass:
         """See ``Runtime.exclusive``."""
         return self._gates.blocking(key)
+
+
+def _in_copied_context(child: Coroutine[Any, Any, T]) -> Callable[[], T]:
+    context = contextvars.copy_context()
+    return lambda: context.run(drive, child)
 
 
 def _outcome(work: Callable[[], T]) -> T | BaseException:

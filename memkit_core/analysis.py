@@ -25,15 +25,18 @@ MAX_QUERY_TERMS: Final = 64
 #: Longer words are cut: nobody searches for them, and an index row must stay small.
 MAX_TERM_CHARS: Final = 64
 
-_CJK = "\u2e80-\u2fdf\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+_CJK = (
+    "\u2e80-\u2fdf\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+)
 _TOKEN: Final = re.compile(rf"([{_CJK}]+)|([^\W_{_CJK}]+(?:['\u2019][^\W_{_CJK}]+)?)")
 _STOP: Final = frozenset(
-    "a about after again all also am an and any are as at be because been before being but by can could did do "
-    "does doing don down during each for from further had has have having he her here hers him his how i if in "
-    "into is it its itself just let ll me more most my myself no nor not now of off on once only or other our ours "
-    "out over own re s same she should so some such t than that the their theirs them then there these they this "
-    "those through to too under until up us ve very was we were what when where which while who whom why will with "
-    "would you your yours d m".split()
+    "a about after again all also am an and any are as at be because been before being but by can could "
+    "did do does doing don down during each for from further had has have having he her here hers him his "
+    "how i if in into is it its itself just let ll me more most my myself no nor not now of off on once "
+    "only or other our ours out over own re s same she should so some such t than that the their theirs "
+    "them then there these they this those through to too under until up us ve very was we were what when "
+    "where which while who whom why will with would you your yours d m".split()
 )
 _MONTHS: Final = (
     "january february march april may june july august september october november december".split()
@@ -42,9 +45,11 @@ _SUFFIX: Final = re.compile(r"(?:n't|'(?:s|re|ve|ll|d|m|t))$")
 _QUESTION_END: Final = re.compile(r"[?\uff1f\u061f][\s\"'\u201d\u2019)\]]*$")
 _SENTENCE: Final = re.compile(r"[^.!?\u3002\uff01\uff1f\n]+[.!?\u3002\uff01\uff1f]*")
 _SMALLTALK: Final = re.compile(
-    r"(?:(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|night)|thanks?(?: you)?(?: (?:so|very) much| a lot)?"
+    r"(?:(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|night)"
+    r"|thanks?(?: you)?(?: (?:so|very) much| a lot)?"
     r"|bye|goodbye|see you(?: later| soon)?|ok(?:ay)?|sure|great|cool|nice|yes|no|yep|nope|wow|lol|please"
-    r"|hallo|guten (?:tag|morgen|abend)|danke(?: sch\u00f6n)?|tsch\u00fcss|hola|gracias|adi\u00f3s|buenos d\u00edas|bonjour|merci|salut"
+    r"|hallo|guten (?:tag|morgen|abend)|danke(?: sch\u00f6n)?|tsch\u00fcss"
+    r"|hola|gracias|adi\u00f3s|buenos d\u00edas|bonjour|merci|salut"
     r"|\u4f60\u597d|\u8c22\u8c22|\u518d\u89c1|\u60a8\u597d)[\s,.!\u3002\uff0c\uff01]*)+",
     re.IGNORECASE,
 )
@@ -115,7 +120,7 @@ def text_key(text: str) -> bytes:
 
 
 def text_flags(text: str) -> int:
-    """What kind of utterance it is: ``FLAG_QUESTION`` if it only asks, ``FLAG_SMALLTALK`` if it only greets."""
+    """What kind of utterance it is: ``FLAG_QUESTION`` if it only asks, ``FLAG_SMALLTALK`` for greetings."""
     stripped = text.strip()
     if len(stripped) <= 80 and _SMALLTALK.fullmatch(stripped):
         return FLAG_SMALLTALK

@@ -19,7 +19,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, cast
 
 from .errors import UsageError
 from .types import MemoryRecord, check_text, to_micros
@@ -199,7 +199,7 @@ def parse_filter(filters: object) -> Filter | None:
     if isinstance(filters, Comparison | Exists | And | Or | Not):
         parsed: Filter | None = filters
     elif isinstance(filters, Mapping):
-        parsed = _parse_mapping(filters, 1) if filters else None
+        parsed = _parse_mapping(cast("Mapping[object, object]", filters), 1) if filters else None
     else:
         raise UsageError(
             "filters must be a dict such as {'topic': 'work'} or a memkit_core.filters object, "
@@ -210,7 +210,7 @@ def parse_filter(filters: object) -> Filter | None:
     return parsed
 
 
-def _parse_mapping(mapping: Mapping[Any, Any], depth: int) -> Filter:
+def _parse_mapping(mapping: Mapping[object, object], depth: int) -> Filter:
     if depth > MAX_DEPTH:
         raise UsageError(f"filters are nested deeper than {MAX_DEPTH} levels")
     if not mapping:
@@ -228,15 +228,15 @@ def _parse_mapping(mapping: Mapping[Any, Any], depth: int) -> Filter:
 
 def _parse_logic(key: str, value: Any, depth: int) -> Filter:
     if key == "NOT" and isinstance(value, Mapping):
-        return Not(_parse_mapping(value, depth + 1))
+        return Not(_parse_mapping(cast("Mapping[object, object]", value), depth + 1))
     if not isinstance(value, list | tuple) or not value:
         raise UsageError(f"{key} takes a non-empty list of conditions")
     parts: list[Filter] = []
-    for item in value:
+    for item in cast("Sequence[object]", value):
         if isinstance(item, Comparison | Exists | And | Or | Not):
             parts.append(item)
         elif isinstance(item, Mapping):
-            parts.append(_parse_mapping(item, depth + 1))
+            parts.append(_parse_mapping(cast("Mapping[object, object]", item), depth + 1))
         else:
             raise UsageError(f"{key} takes conditions (dicts), not {type(item).__name__}")
     if key == "AND":
@@ -253,7 +253,8 @@ def _parse_field(name: str, value: Any) -> Iterator[Filter]:
         return
     if not value:
         raise UsageError(f"filter {name!r}: an empty condition; give an operator such as 'eq'")
-    for op, operand in value.items():
+    conditions: Mapping[Any, Any] = value
+    for op, operand in conditions.items():
         if op == "exists":
             yield Exists(name, operand)
         elif op in _COMPARISONS:
@@ -296,8 +297,9 @@ def check_known_keys(parsed: Filter | None, known: Collection[str]) -> None:
     for name in sorted(bare_keys(parsed)):
         if name not in known:
             raise UsageError(
-                f"unknown filter key {name!r}{_hint(name, sorted(FIELDS))}: no memory has had such a metadata "
-                f"key; fields are {', '.join(sorted(FIELDS))}. Write 'metadata.{name}' for a key that may be absent"
+                f"unknown filter key {name!r}{_hint(name, sorted(FIELDS))}: no memory has had such a "
+                f"metadata key; fields are {', '.join(sorted(FIELDS))}. "
+                f"Write 'metadata.{name}' for a key that may be absent"
             )
 
 
@@ -372,14 +374,16 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 def _contains(stored: Any, value: Any) -> bool:
     if isinstance(stored, str):
         return isinstance(value, str) and value in stored
-    return isinstance(stored, list) and any(_equal(item, value) for item in stored)
+    return isinstance(stored, list) and any(_equal(item, value) for item in cast("list[object]", stored))
 
 
 def _icontains(stored: Any, value: Any) -> bool:
     wanted = value.casefold()
     if isinstance(stored, str):
         return wanted in stored.casefold()
-    return isinstance(stored, list) and any(isinstance(i, str) and i.casefold() == wanted for i in stored)
+    return isinstance(stored, list) and any(
+        isinstance(item, str) and item.casefold() == wanted for item in cast("list[object]", stored)
+    )
 
 
 _TESTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -448,16 +452,17 @@ def _scalar(name: str, op: str, value: Any) -> Scalar:
 def _list_value(name: str, op: str, value: Any) -> tuple[Scalar, ...]:
     if isinstance(value, str) or not isinstance(value, Collection) or isinstance(value, Mapping):
         raise UsageError(f"filter {name!r}: {op} takes a list of values")
-    if len(value) > MAX_LIST:
+    values = cast("Collection[object]", value)
+    if len(values) > MAX_LIST:
         raise UsageError(f"filter {name!r}: {op} takes at most {MAX_LIST} values")
-    return tuple(_scalar(name, op, item) for item in value)
+    return tuple(_scalar(name, op, item) for item in values)
 
 
 def _time_value(name: str, op: str, value: Any) -> Any:
     if op in ("in", "nin"):
         if isinstance(value, str) or not isinstance(value, Collection):
             raise UsageError(f"filter {name!r}: {op} takes a list of times")
-        return tuple(_micros(name, item) for item in value)
+        return tuple(_micros(name, item) for item in cast("Collection[object]", value))
     if op in ("contains", "icontains"):
         raise UsageError(f"filter {name!r}: a time has no {op}; use gte and lt")
     return _micros(name, value)

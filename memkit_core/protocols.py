@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from .filters import Filter
 from .types import (
+    EmbeddingCalls,
     EmbeddingIdentity,
     EventRecord,
     MemoryRecord,
@@ -30,26 +31,6 @@ from .types import (
 T = TypeVar("T")
 
 # ---------------------------------------------------------------- running
-
-
-class EmbeddingCalls(Protocol):
-    """What a runtime needs of an embedder."""
-
-    def embed_documents(self, texts: list[str]) -> Any:
-        """Vectors of shape (len(texts), dim), float32, unit length."""
-        ...
-
-    def embed_query(self, text: str) -> Any:
-        """A vector of shape (dim,), float32, unit length."""
-        ...
-
-    async def aembed_documents(self, texts: list[str]) -> Any:
-        """See ``embed_documents``."""
-        ...
-
-    async def aembed_query(self, text: str) -> Any:
-        """See ``embed_query``."""
-        ...
 
 
 @runtime_checkable

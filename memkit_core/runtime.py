@@ -20,12 +20,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .errors import UsageError
-
-if TYPE_CHECKING:
-    from .protocols import EmbeddingCalls
+from .types import EmbeddingCalls
 
 T = TypeVar("T")
 

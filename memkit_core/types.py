@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from .errors import UsageError
 
@@ -329,6 +329,26 @@ class EmbeddingIdentity:
 
     model: str
     dimension: int
+
+
+class EmbeddingCalls(Protocol):
+    """What a runtime needs of an embedder."""
+
+    def embed_documents(self, texts: list[str]) -> Any:
+        """Vectors of shape (len(texts), dim), float32, unit length."""
+        ...
+
+    def embed_query(self, text: str) -> Any:
+        """A vector of shape (dim,), float32, unit length."""
+        ...
+
+    async def aembed_documents(self, texts: list[str]) -> Any:
+        """See ``embed_documents``."""
+        ...
+
+    async def aembed_query(self, text: str) -> Any:
+        """See ``embed_query``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,169 @@
+"""Long-term memory for agents.
+
+    from memkit_core import Memory
+
+    with Memory() as memory:
+        memory.add("I moved to Madrid in May.", user_id="ana")
+        print(memory.search("Where does Ana live?", user_id="ana"))
+
+Every public name is here and is imported on first use: importing the package itself loads neither
+numpy nor a model library nor a database driver.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import EmbedderConfig, GraphStoreConfig, LlmConfig, MemoryConfig, VectorStoreConfig
+    from .errors import (
+        ConfigError,
+        ConflictError,
+        EmbeddingMismatchError,
+        IntegrityError,
+        MemkitError,
+        MemkitWarning,
+        MissingDependencyError,
+        ModelCallError,
+        ModelError,
+        ModelOutputError,
+        NotFoundError,
+        SchemaVersionError,
+        StorageError,
+        StorageUnavailableError,
+        UsageError,
+    )
+    from .filters import And, Contains, Eq, Exists, Gt, Gte, IContains, In, Lt, Lte, Ne, Nin, Not, Or
+    from .memory import AsyncMemory, AsyncScopedMemory, Memory, ScopedMemory
+    from .results import (
+        AddResult,
+        ContextResult,
+        DeleteAllResult,
+        Excerpt,
+        FlushResult,
+        HistoryEvent,
+        MemoryChange,
+        MemoryItem,
+        MemoryPage,
+        SearchHit,
+        SearchResult,
+    )
+    from .types import Message, Scope, Usage, clean_text
+
+    __version__: str
+
+__all__ = [
+    "AddResult",
+    "And",
+    "AsyncMemory",
+    "AsyncScopedMemory",
+    "ConfigError",
+    "ConflictError",
+    "Contains",
+    "ContextResult",
+    "DeleteAllResult",
+    "EmbedderConfig",
+    "EmbeddingMismatchError",
+    "Eq",
+    "Excerpt",
+    "Exists",
+    "FlushResult",
+    "GraphStoreConfig",
+    "Gt",
+    "Gte",
+    "HistoryEvent",
+    "IContains",
+    "In",
+    "IntegrityError",
+    "LlmConfig",
+    "Lt",
+    "Lte",
+    "MemkitError",
+    "MemkitWarning",
+    "Memory",
+    "MemoryChange",
+    "MemoryConfig",
+    "MemoryItem",
+    "MemoryPage",
+    "Message",
+    "MissingDependencyError",
+    "ModelCallError",
+    "ModelError",
+    "ModelOutputError",
+    "Ne",
+    "Nin",
+    "Not",
+    "NotFoundError",
+    "Or",
+    "SchemaVersionError",
+    "Scope",
+    "ScopedMemory",
+    "SearchHit",
+    "SearchResult",
+    "StorageError",
+    "StorageUnavailableError",
+    "Usage",
+    "UsageError",
+    "VectorStoreConfig",
+    "__version__",
+    "clean_text",
+]
+
+_HOMES = {
+    ".config": ("EmbedderConfig", "GraphStoreConfig", "LlmConfig", "MemoryConfig", "VectorStoreConfig"),
+    ".errors": (
+        "ConfigError",
+        "ConflictError",
+        "EmbeddingMismatchError",
+        "IntegrityError",
+        "MemkitError",
+        "MemkitWarning",
+        "MissingDependencyError",
+        "ModelCallError",
+        "ModelError",
+        "ModelOutputError",
+        "NotFoundError",
+        "SchemaVersionError",
+        "StorageError",
+        "StorageUnavailableError",
+        "UsageError",
+    ),
+    ".filters": (
+        *("And", "Contains", "Eq", "Exists", "Gt", "Gte", "IContains"),
+        *("In", "Lt", "Lte", "Ne", "Nin", "Not", "Or"),
+    ),
+    ".memory": ("AsyncMemory", "AsyncScopedMemory", "Memory", "ScopedMemory"),
+    ".results": (
+        "AddResult",
+        "ContextResult",
+        "DeleteAllResult",
+        "Excerpt",
+        "FlushResult",
+        "HistoryEvent",
+        "MemoryChange",
+        "MemoryItem",
+        "MemoryPage",
+        "SearchHit",
+        "SearchResult",
+    ),
+    ".types": ("Message", "Scope", "Usage", "clean_text"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        value = getattr(import_module(_HOME_OF[name], __name__), name)
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("memkit-core")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,9 +14,16 @@ MemkitError
     ├── SchemaVersionError             the file was written by a newer memkit
     ├── EmbeddingMismatchError         the file holds vectors of another embedding model
     └── IntegrityError                 stored data does not match its own hash
+
+MemkitWarning(UserWarning)             something works with less than it could; said once, changes nothing
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .types import Usage
 
 
 class MemkitError(Exception):
@@ -57,7 +64,13 @@ class NotFoundError(MemkitError, LookupError):
 
 
 class ModelError(MemkitError):
-    """A model did not do its work. Raw messages are kept and can be tried again."""
+    """A model did not do its work. Raw messages are kept and can be tried again.
+
+    Attributes:
+        usage: What the failed attempt cost, None if nothing is known of it.
+    """
+
+    usage: Usage | None = None
 
 
 class ModelCallError(ModelError):
@@ -79,7 +92,7 @@ class ModelOutputError(ModelError):
         super().__init__(message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_model_output, (str(self), self.reason, self.raw))
+        return (_model_output, (str(self), self.reason, self.raw), {"usage": self.usage})
 
 
 def _model_output(message: str, reason: str, raw: str) -> ModelOutputError:
@@ -108,3 +121,7 @@ class EmbeddingMismatchError(StorageError):
 
 class IntegrityError(StorageError):
     """A stored row does not match its own hash."""
+
+
+class MemkitWarning(UserWarning):
+    """Something works, but with less than it could: no model, no embedding, an old SQLite."""

@@ -253,8 +253,7 @@ def _parse_field(name: str, value: Any) -> Iterator[Filter]:
         return
     if not value:
         raise UsageError(f"filter {name!r}: an empty condition; give an operator such as 'eq'")
-    conditions: Mapping[Any, Any] = value
-    for op, operand in conditions.items():
+    for op, operand in cast("Mapping[str, Any]", value).items():
         if op == "exists":
             yield Exists(name, operand)
         elif op in _COMPARISONS:

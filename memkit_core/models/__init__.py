@@ -1,0 +1,1 @@
+"""The rooms that know LangChain's models: resolving, asking, embedding."""

@@ -1,0 +1,173 @@
+"""The ways in which a chat model can be asked for a structured answer, best first.
+
+What a model can do is worked out from its profile and from which methods it overrides; what it then
+refuses is remembered for as long as the model object lives.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from pydantic import BaseModel
+
+Way: TypeAlias = Literal["native", "tools", "text"]
+Prompt: TypeAlias = list[Any]
+
+_log = logging.getLogger(__name__)
+
+_ORDER: Final[tuple[Way, ...]] = ("native", "tools", "text")
+_FEATURE_WORDS: Final = (
+    "response_format", "json_schema", "json schema", "structured output", "structured_output", "tool",
+    "function",
+)  # fmt: skip
+_BAD_REQUEST: Final = frozenset({400, 404, 415, 422, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One way to ask: what to invoke, and with which prompt."""
+
+    way: Way
+    runnable: Any
+    prompt: Prompt
+
+
+def attempt(model: Any, schema: type[BaseModel], prompt: Prompt, way: Way) -> Attempt | None:
+    """How to ask ``model`` in this way, None if it cannot be asked so. Nothing is sent."""
+    if way == "text":
+        return Attempt(way, model, extended(prompt, _schema_note(schema)))
+    bind = _native if way == "native" else _tools
+    if way in _refused.get(model) or not _claims(model, way):
+        return None
+    try:
+        return Attempt(way, bind(model, schema), prompt)
+    except (NotImplementedError, TypeError, ValueError, AttributeError, ImportError) as error:
+        # Refusing to be bound is how a model says that it cannot; the next way is asked instead.
+        _log.debug("%s cannot be asked by %s: %s", type(model).__name__, way, type(error).__name__)
+        _refused.add(model, way)
+        return None
+
+
+def ways() -> tuple[Way, ...]:
+    """Every way, best first."""
+    return _ORDER
+
+
+def rejected_way(model: Any, way: Way, error: Exception) -> bool:
+    """Whether a failed call says that the model cannot be asked in this way; it is not asked so again."""
+    if way == "text" or not _unsupported(error):
+        return False
+    if "failed_generation" not in str(error):  # this one reply was a misshapen tool call: no general refusal
+        _refused.add(model, way)
+    _log.debug("%s refused %s: %s", type(model).__name__, way, type(error).__name__)
+    return True
+
+
+def extended(prompt: Prompt, note: str) -> Prompt:
+    """The prompt with a note at the end of its last message, or behind it if that is not the user's.
+
+    Two user messages in a row are an error for some models.
+    """
+    if prompt and isinstance(prompt[-1], tuple):
+        role, text = cast("tuple[str, str]", prompt[-1])
+        if role in ("user", "human"):
+            return [*prompt[:-1], (role, f"{text}\n\n{note}")]
+    return [*prompt, ("user", note)]
+
+
+def _native(model: Any, schema: type[BaseModel]) -> Any:
+    return model.with_structured_output(schema, include_raw=True)
+
+
+def _tools(model: Any, schema: type[BaseModel]) -> Any:
+    if _profile(model, "tool_choice") is not False:
+        try:
+            return model.bind_tools([schema], tool_choice="any")
+        except (NotImplementedError, TypeError, ValueError):
+            pass  # it may know tools without knowing how to be made to call one
+    return model.bind_tools([schema])
+
+
+def _claims(model: object, way: Way) -> bool:
+    """Whether the model can be expected to do it, without trying."""
+    from langchain_core.language_models import BaseChatModel
+
+    if _profile(model, "structured_output" if way == "native" else "tool_calling") is False:
+        return False
+    name = "with_structured_output" if way == "native" else "bind_tools"
+    method = getattr(type(model), name, None)
+    if method is None:  # a wrapper such as ``with_retry()`` may lend its model's methods
+        return callable(getattr(model, name, None))
+    # LangChain's own with_structured_output is a tool call, which is better made directly.
+    return method is not getattr(BaseChatModel, name)
+
+
+def _profile(model: object, key: str) -> object:
+    profile = getattr(model, "profile", None)
+    return cast("dict[str, object]", profile).get(key) if isinstance(profile, dict) else None
+
+
+def _unsupported(error: Exception) -> bool:
+    if isinstance(error, NotImplementedError):
+        return True
+    text = str(error).lower()
+    if isinstance(error, TypeError):
+        return "unexpected keyword argument" in text
+    status = getattr(error, "status_code", None)
+    named = type(error).__name__ in ("BadRequestError", "InvalidRequestError", "ModelInvalidRequestError")
+    if status not in _BAD_REQUEST and not named:
+        return False
+    return any(word in text for word in _FEATURE_WORDS)
+
+
+def _schema_note(schema: type[BaseModel]) -> str:
+    shape = json.dumps(_untitled(schema.model_json_schema()), ensure_ascii=False, separators=(",", ":"))
+    return f"Answer with one JSON object and nothing else. It must match this JSON schema:\n{shape}"
+
+
+def _untitled(node: Any) -> Any:
+    """A schema without the titles that pydantic makes from names: tokens that say nothing."""
+    if isinstance(node, list):
+        return [_untitled(item) for item in node]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(node, dict):
+        return node
+    fields = cast("dict[str, Any]", node)
+    return {
+        key: _untitled(item) for key, item in fields.items() if key != "title" or not isinstance(item, str)
+    }
+
+
+class _Refusals:
+    """Which ways a model object has refused, by identity: models compare by value and cannot be hashed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ways: dict[int, tuple[weakref.ref[Any], frozenset[Way]]] = {}
+
+    def get(self, model: Any) -> frozenset[Way]:
+        reference, known = self._ways.get(id(model), (None, frozenset[Way]()))
+        return known if reference is not None and reference() is model else frozenset()
+
+    def add(self, model: Any, way: Way) -> None:
+        key = id(model)
+
+        def forget(reference: weakref.ref[Any]) -> None:
+            # No lock: it may run inside ``add`` on the same thread, when the collector does.
+            entry = self._ways.get(key)
+            if entry is not None and entry[0] is reference:
+                self._ways.pop(key, None)
+
+        try:
+            reference = weakref.ref(model, forget)
+        except TypeError:
+            return  # it cannot be watched; it will be tried again
+        with self._lock:
+            self._ways[key] = (reference, self.get(model) | frozenset[Way]((way,)))
+
+
+_refused: Final = _Refusals()

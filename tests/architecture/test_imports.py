@@ -1,0 +1,150 @@
+"""Who may import whom."""
+
+from __future__ import annotations
+
+import pytest
+
+import memkit_core
+
+from .imports import Import, imports_of, module_files, room
+
+VALUES = {"types", "errors"}
+BACKEND = {*VALUES, "filters", "protocols", "analysis"}
+PUBLIC = {"__init__"}
+EVERYTHING = None
+
+#: Room -> the rooms it may import. ``__init__`` stands for memkit_core's public names.
+RULES: dict[str, set[str] | None] = {
+    "__init__": {"config", "errors", "filters", "memory", "results", "types"},
+    "types": {"errors"},
+    "errors": set(),
+    "filters": VALUES,
+    "protocols": {*VALUES, "filters"},
+    "analysis": {"types"},
+    "results": VALUES,
+    "runtime": VALUES,
+    "config": VALUES,
+    "prompts": {"types"},
+    "models": {*VALUES, "prompts"},
+    "pipeline": {*BACKEND, "models", "prompts", "results"},
+    "storage": BACKEND,
+    "indexes": BACKEND,
+    "graphs": BACKEND,
+    "testing": BACKEND,
+    "maintenance": {*VALUES, "pipeline", "protocols", *PUBLIC},
+    "evaluation": {*VALUES, "pipeline", "protocols", *PUBLIC},
+    "engine": EVERYTHING,
+    "memory": EVERYTHING,
+    "demo": PUBLIC,
+    "cli": {*PUBLIC, "demo", "evaluation"},
+}
+
+#: Third-party module -> the only rooms that may know it, at any level and for type checkers too.
+KNOWN_BY: dict[str, set[str]] = {
+    "anyio": set(),
+    "langchain": {"models"},
+    "langchain_core": {"models", "testing", "memory", "engine", "config", "indexes"},
+    "langchain_openai": {"models"},
+    "onnxruntime": {"models"},
+    "pysqlite3": {"storage"},
+    "rich": {"cli", "demo", "evaluation"},
+    "sqlite3": {"storage"},
+    "tokenizers": {"models"},
+    "typer": {"cli"},
+    "tqdm": {"cli", "evaluation"},
+}
+
+#: Never at module level: these cost every program that imports memkit, whether it uses them or not.
+HEAVY = {
+    *("anyio", "chromadb", "langchain", "langchain_core", "langgraph", "llama_index", "neo4j", "numpy"),
+    *("onnxruntime", "psycopg", "pysqlite3", "requests", "httpx", "tiktoken", "tokenizers"),
+}
+#: Modules that are themselves only imported inside functions, with what they need.
+LOADED_ON_USE: dict[str, set[str]] = {}
+
+FILES = module_files()
+IMPORTS = [found for module, path in FILES.items() for found in imports_of(module, path)]
+
+
+def _target_room(imported: str) -> str:
+    """The room an import of ``memkit_core.x.y`` reaches; a public name counts as ``__init__``."""
+    parts = imported.split(".")
+    if len(parts) == 1 or (f"{parts[0]}.{parts[1]}" not in FILES and parts[1] in memkit_core.__all__):
+        return "__init__"
+    return parts[1]
+
+
+def _inside(found: Import) -> bool:
+    return found.imported.split(".")[0] == "memkit_core"
+
+
+def test_every_room_has_a_rule() -> None:
+    rooms = {room(module) for module in FILES}
+    assert rooms <= set(RULES), f"say in RULES what {sorted(rooms - set(RULES))} may import"
+
+
+def test_rooms_import_only_what_they_may() -> None:
+    wrong: list[str] = []
+    for found in filter(_inside, IMPORTS):
+        allowed = RULES[room(found.importer)]
+        target = _target_room(found.imported)
+        if allowed is not None and target != room(found.importer) and target not in allowed:
+            wrong.append(str(found))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_public_names_are_imported_lazily() -> None:
+    eager = [str(found) for found in IMPORTS if room(found.importer) == "__init__" and found.at_import]
+    assert [line for line in eager if "memkit_core." in line.partition(" imports ")[2]] == []
+
+
+def test_the_cli_reaches_the_evaluation_only_when_asked() -> None:
+    eager = [
+        str(found)
+        for found in filter(_inside, IMPORTS)
+        if room(found.importer) == "cli" and _target_room(found.imported) == "evaluation" and found.at_import
+    ]
+    assert not eager
+
+
+def test_the_pipeline_knows_no_loop_and_no_thread() -> None:
+    banned = {"asyncio", "anyio", "threading", "concurrent", "multiprocessing", "sqlite3", "socket"}
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if room(found.importer) == "pipeline" and found.imported.split(".")[0] in banned
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_third_party_modules_are_known_in_their_rooms_only() -> None:
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if (top := found.imported.split(".")[0]) in KNOWN_BY and room(found.importer) not in KNOWN_BY[top]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_heavy_modules_are_never_imported_at_module_level() -> None:
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if found.at_import
+        and (top := found.imported.split(".")[0]) in HEAVY
+        and top not in LOADED_ON_USE.get(found.importer, set())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("module", sorted(LOADED_ON_USE))
+def test_modules_loaded_on_use_are_imported_in_functions_only(module: str) -> None:
+    eager = [
+        str(found)
+        for found in IMPORTS
+        if found.at_import
+        and (found.imported == module or found.imported.startswith(f"{module}."))
+        and found.importer not in LOADED_ON_USE
+    ]
+    assert module in FILES
+    assert not eager, "\n".join(eager)

@@ -1,0 +1,281 @@
+"""The command line: ``memkit demo``, ``add``, ``search``, ``list``, ``history`` and ``eval``.
+
+Exit codes: 0 done, 1 memkit could not do it (one line on standard error says why), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TextIO
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+import memkit_core
+from memkit_core import MemkitError, MemkitWarning, Memory, MissingDependencyError
+
+app = typer.Typer(
+    name="memkit",
+    help="Long-term memory for agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+eval_app = typer.Typer(name="eval", help="Measure on published data sets.", no_args_is_help=True)
+app.add_typer(eval_app)
+
+StoreOption = Annotated[str, typer.Option("--store", envvar="MEMKIT_STORE", help="Where memories are kept.")]
+LlmOption = Annotated[
+    str | None,
+    typer.Option(
+        "--llm", envvar="MEMKIT_LLM", help="Chat model, e.g. openai:gpt-5-mini. None: verbatim mode."
+    ),
+]
+UserOption = Annotated[str | None, typer.Option("--user", help="Whose memories.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", help="Of which agent.")]
+RunOption = Annotated[str | None, typer.Option("--run", help="Of which run.")]
+FilterOption = Annotated[
+    str | None, typer.Option("--filter", help="""Conditions as JSON, e.g. '{"kind": "preference"}'.""")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+DEFAULT_STORE = "sqlite:///memkit.db"
+
+
+def main() -> None:
+    """Run the command line. Ends the process with its exit code."""
+    app()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"memkit-core {memkit_core.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo() -> None:
+    """Show adds, updates, answers and history on a small conversation, in a store that is thrown away."""
+    from memkit_core.demo import introduction, model_from_environment, run_demo
+
+    console = _console()
+    chosen = model_from_environment()
+    with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder, _errors():
+        store = f"sqlite:///{Path(folder, 'demo.db').as_posix()}"
+        memory = None
+        if chosen is not None:
+            try:
+                memory = Memory(llm=chosen[0], store=store)
+            except MissingDependencyError as missing:
+                if chosen[1] == "MEMKIT_LLM":
+                    raise
+                _note(f"{chosen[1]} is set, but {missing}")
+                chosen = None
+        console.print(introduction(*(chosen or (None, None))))
+        with memory or Memory(store=store) as opened:
+            failure = run_demo(opened, console)
+    if failure is not None and chosen is not None:
+        _fail(f"the model {chosen[0]} (chosen by {chosen[1]}) did not do its work: {failure}")
+    if failure is not None:
+        _fail(failure)
+
+
+@app.command()
+def add(
+    text: Annotated[str, typer.Argument(help="What to remember.")],
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    llm: LlmOption = None,
+    infer: Annotated[
+        bool, typer.Option(help="Let the model extract facts, or keep the text as it is.")
+    ] = True,
+    metadata: Annotated[str | None, typer.Option(help="A JSON object to keep with the memory.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remember a text."""
+    scope = _scope(user, agent, run)
+    details = _json_object(metadata, "--metadata")
+    with _errors(), Memory(llm=llm, store=store) as memory:
+        result = memory.add(text, **scope, infer=infer, metadata=details)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    elif not result.results:
+        _console().print(Text("nothing to remember" if result.ok else "stored", style="dim"))
+    else:
+        for change in result.results:
+            _line(f"{change.event:<6}  {change.memory}", f"id {change.id}")
+    for failure in result.failed:
+        _note(str(failure))
+    if result.status == "pending":
+        _note("the text is kept and searchable; extraction is tried again when the store is next opened")
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many memories at most.")] = 10,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Least relevance, 0 to 1.")] = None,
+    filters: FilterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find memories, the most relevant first."""
+    scope = _scope(user, agent, run)
+    conditions = _json_object(filters, "--filter")
+    with _errors(), Memory(store=store) as memory:
+        result = memory.search(query, **scope, limit=limit, threshold=threshold, filters=conditions)
+    for text in result.degraded:
+        _note(text)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+        return
+    for hit in result.results:
+        _line(f"{hit.relevance:.2f}  {hit.memory}", f"id {hit.id}  since {hit.valid_from:%Y-%m-%d}")
+    if not result.results:
+        _console().print(Text("nothing found", style="dim"))
+
+
+@app.command("list")
+def list_memories(
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many memories at most.")] = 100,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before this one ended.")] = None,
+    filters: FilterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List memories, the newest first."""
+    scope = _scope(user, agent, run)
+    conditions = _json_object(filters, "--filter")
+    with _errors(), Memory(store=store) as memory:
+        page = memory.get_all(**scope, limit=limit, cursor=cursor, filters=conditions)
+    if as_json:
+        typer.echo(page.model_dump_json(indent=2))
+        return
+    for item in page.results:
+        _line(f"{item.created_at:%Y-%m-%d}  {item.memory}", f"id {item.id}")
+    if not page.results:
+        _console().print(Text("no memories", style="dim"))
+    if page.next_cursor is not None:
+        _note(f"more follow: --cursor {page.next_cursor}")
+
+
+@app.command()
+def history(
+    memory_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the memory.")],
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happened to a memory, the oldest first."""
+    scope: dict[str, Any] = {"user_id": user, "agent_id": agent, "run_id": run}
+    with _errors(), Memory(store=store) as memory:
+        events = memory.history(memory_id, **scope)
+    if as_json:
+        typer.echo(
+            json.dumps([event.model_dump(mode="json") for event in events], indent=2, ensure_ascii=False)
+        )
+        return
+    for event in events:
+        text = event.new_memory if event.event != "DELETE" else event.old_memory
+        _line(
+            f"{event.created_at:%Y-%m-%d %H:%M}  {event.event:<6}  {text}",
+            f"revision {event.revision}" + (f"  {event.reason}" if event.reason else ""),
+        )
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Memkit's errors as one line and exit code 1, its warnings as notes."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def as_note(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, MemkitWarning):
+                _note(str(message))
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = as_note
+        warnings.simplefilter("default", MemkitWarning)
+        try:
+            yield
+        except MemkitError as error:
+            _fail(str(error))
+
+
+def _scope(user: str | None, agent: str | None, run: str | None) -> dict[str, Any]:
+    if user is None and agent is None and run is None:
+        raise typer.BadParameter("say whose memories: --user, --agent or --run")
+    return {"user_id": user, "agent_id": agent, "run_id": run}
+
+
+def _json_object(text: str | None, option: str) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value: object = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f'{option} must be a JSON object such as \'{{"topic": "work"}}\'')
+    found: dict[str, Any] = value
+    return found
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False)
+
+
+def _line(text: str, details: str) -> None:
+    console = _console()
+    console.print(Text(_printable(text)))
+    console.print(Text(f"      {_printable(details)}", style="dim"))
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would obey: stored text may come from anybody."""
+    return "".join(
+        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
+
+
+def _note(text: str) -> None:
+    typer.echo(f"memkit: note: {_printable(text)}", err=True)
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(f"memkit: {_printable(text)}", err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -88,7 +88,7 @@ def clean_value(value: Any, *, depth: int = 0) -> Any:
     if isinstance(value, dict | list | tuple) and depth >= MAX_DEPTH:
         raise _BadJsonError(f"the JSON is nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
-        fields: dict[Any, Any] = value
+        fields: dict[Any, Any] = value  # pyright: ignore[reportUnknownVariableType]
         pairs: list[tuple[str, Any]] = [(clean_text(str(key)), item) for key, item in fields.items()]
         return {key: clean_value(item, depth=depth + 1) for key, item in _unique(pairs).items()}
     if isinstance(value, list | tuple):

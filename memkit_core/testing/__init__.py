@@ -1,0 +1,59 @@
+"""Doubles and conformance classes, for memkit's own tests and for those of backends and applications.
+
+Names are imported on first use: the chat doubles need LangChain, the conformance classes pytest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .chat import (
+        FaultyChatModel,
+        ScriptedCall,
+        ScriptedChatModel,
+        ScriptExhaustedError,
+    )
+    from .embeddings import FaultyEmbeddings, HashEmbeddings
+    from .faults import ProviderFault
+    from .record_store import RecordStoreConformance
+    from .vector_index import InMemoryVectorIndex, VectorIndexConformance
+
+__all__ = [
+    "FaultyChatModel",
+    "FaultyEmbeddings",
+    "HashEmbeddings",
+    "InMemoryVectorIndex",
+    "ProviderFault",
+    "RecordStoreConformance",
+    "ScriptExhaustedError",
+    "ScriptedCall",
+    "ScriptedChatModel",
+    "VectorIndexConformance",
+]
+
+_MODULES = {
+    "FaultyChatModel": "chat",
+    "FaultyEmbeddings": "embeddings",
+    "HashEmbeddings": "embeddings",
+    "InMemoryVectorIndex": "vector_index",
+    "ProviderFault": "faults",
+    "RecordStoreConformance": "record_store",
+    "ScriptExhaustedError": "chat",
+    "ScriptedCall": "chat",
+    "ScriptedChatModel": "chat",
+    "VectorIndexConformance": "vector_index",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{module}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

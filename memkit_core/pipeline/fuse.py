@@ -1,0 +1,207 @@
+"""One order out of many signals, by a weighted sum over fixed ranges.
+
+Every signal is scaled by a constant, never by the best of the pool: an unrelated question then scores low
+instead of 1.0, and a unit's score does not depend on which other candidates were proposed. Boosts are
+soft: a wrong guess about the person or the date costs a place, never the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ..protocols import Candidates, Scored
+from ..types import FLAG_QUESTION, Micros, Space, to_datetime
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Shares of the two kinds of evidence; without a vector the keywords take both.
+DENSE: Final = 0.7
+KEYWORD: Final = 0.3
+#: A unit that has a third of what it could have at most is a full keyword match.
+KEYWORD_GAIN: Final = 3.0
+#: k1 + 1: what one term's BM25 weight can grow to, in units of its idf.
+BM25_CEILING: Final = 2.2
+ACTOR: Final = 0.3
+DATE: Final = 0.3
+SESSION: Final = 0.2
+QUESTION: Final = -0.05
+FROM_PREVIOUS: Final = 0.3
+FROM_FOLLOWING: Final = 0.1
+#: What a memory gains from the best message it cites.
+CITED: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """One candidate in its place.
+
+    Attributes:
+        score: Orders the candidates of one space and one question; nothing else.
+        relevance: 0 to 1 and absolute: the better of scaled cosine and share of the question's idf found.
+        parts: What the score was added up from; empty unless asked for.
+    """
+
+    space: Space
+    unit: int
+    score: float
+    relevance: float
+    parts: dict[str, float] = field(default_factory=dict[str, float])
+
+
+def fuse(
+    candidates: Candidates,
+    plan: Plan,
+    *,
+    scale: tuple[float, float],
+    limit: int,
+    explain: bool = True,
+) -> dict[Space, list[Ranked]]:
+    """The best candidates of each space, best first; of equals the newer unit comes first.
+
+    Args:
+        candidates: What the store found.
+        plan: What the question asks for.
+        scale: The embedding model's cosine of unrelated texts and of a full match; unused without vectors.
+        limit: How many of each space at most.
+        explain: Whether to fill in ``Ranked.parts``.
+    """
+    spaces: dict[Space, list[Scored]] = {}
+    for scored in candidates.scored:
+        spaces.setdefault(scored.space, []).append(scored)
+    turns = _Pool(spaces.pop("turn", []), candidates, scale)
+    turns.propagate()
+    turns.boost(plan)
+    turns.add_session_prior(candidates.session_idf_mass)
+    ranked: dict[Space, list[Ranked]] = {}
+    for space, pool in spaces.items():
+        memories = _Pool(pool, candidates, scale)
+        memories.boost(plan)
+        memories.lift(turns, candidates)
+        ranked[space] = memories.best(limit, explain)
+    if turns.units:
+        ranked["turn"] = turns.best(limit, explain)
+    return ranked
+
+
+class _Pool:
+    """The candidates of one space as columns, with the parts of their scores."""
+
+    def __init__(self, scored: Sequence[Scored], candidates: Candidates, scale: tuple[float, float]) -> None:
+        import numpy as np
+
+        self.scored = scored
+        self.units = [one.unit for one in scored]
+        self.parts: dict[str, NDArray[Any]] = {}
+        self.score: NDArray[Any] = np.zeros(len(scored))
+        self.relevance: NDArray[Any] = self.score
+        if not scored:
+            return
+        mass = candidates.idf_mass.get(scored[0].space, 0.0)
+        bm25 = np.array([one.bm25 for one in scored])
+        keyword = _clip(bm25 * (KEYWORD_GAIN / (mass * BM25_CEILING))) if mass > 0 else np.zeros(len(scored))
+        found = _clip(bm25 / mass) if mass > 0 else keyword
+        cosine = np.array([_NO if one.cosine is None else one.cosine for one in scored], dtype=np.float64)
+        embedded = ~np.isnan(cosine)
+        if embedded.any():
+            floor, top = scale
+            cosine = np.where(embedded, cosine, 0.0)
+            dense = _clip(cosine / top)
+            self._add("cosine", DENSE * dense * embedded)
+            self._add("keywords", np.where(embedded, KEYWORD, DENSE + KEYWORD) * keyword)
+            near = _clip((cosine - floor) / (top - floor)) * embedded
+            self.relevance = np.maximum(near, found)
+        else:
+            self._add("keywords", keyword)
+            self.relevance = found
+
+    def _add(self, name: str, part: NDArray[Any]) -> None:
+        self.parts[name] = part
+        self.score = self.score + part
+
+    def boost(self, plan: Plan) -> None:
+        """Add what the question says of the person and the date meant, and of the kind of utterance."""
+        import numpy as np
+
+        if not self.scored:
+            return
+        if plan.named_actor is not None:
+            name = plan.named_actor.casefold()
+            same = {
+                one: one is not None and one.casefold() == name for one in {s.actor_id for s in self.scored}
+            }
+            self._add("actor", np.array([ACTOR if same[one.actor_id] else 0.0 for one in self.scored]))
+        if plan.between or plan.months:
+            self._add("date", np.array([_dated(one.time, plan) for one in self.scored]))
+        if any(one.flags & FLAG_QUESTION for one in self.scored):
+            self._add(
+                "question", np.array([QUESTION * bool(one.flags & FLAG_QUESTION) for one in self.scored])
+            )
+
+    def add_session_prior(self, mass: float) -> None:
+        """A turn is likelier in a session that is about the question."""
+        import numpy as np
+
+        if self.scored and mass > 0:
+            bm25 = np.array([one.session_bm25 for one in self.scored])
+            self._add("session", SESSION * _clip(bm25 * (KEYWORD_GAIN / (mass * BM25_CEILING))))
+
+    def propagate(self) -> None:
+        """An answer follows its question: a turn inherits from its neighbours, most from the one before."""
+        import numpy as np
+
+        if not self.scored:
+            return
+        place: dict[int | None, int] = {unit: row for row, unit in enumerate(self.units)}
+        padded = np.append(self.score, 0.0)  # row -1: no neighbour
+        before = padded[[place.get(one.previous, -1) for one in self.scored]]
+        after = padded[[place.get(one.following, -1) for one in self.scored]]
+        self._add("neighbours", FROM_PREVIOUS * before + FROM_FOLLOWING * after)
+
+    def lift(self, turns: _Pool, candidates: Candidates) -> None:
+        """A memory inherits from the best of the turns it cites."""
+        import numpy as np
+
+        if not candidates.cited_by or not turns.scored:
+            return
+        place = {unit: row for row, unit in enumerate(self.units)}
+        lifted = np.zeros(len(self.scored))
+        for unit, score in zip(turns.units, turns.score.tolist(), strict=True):
+            for memory in candidates.cited_by.get(unit, ()):
+                row = place.get(memory)
+                if row is not None and CITED * score > lifted[row]:
+                    lifted[row] = CITED * score
+        self._add("cited", lifted)
+
+    def best(self, limit: int, explain: bool) -> list[Ranked]:
+        import numpy as np
+
+        rows: list[int] = np.lexsort((-np.array(self.units), -self.score))[:limit].tolist()
+        return [
+            Ranked(
+                space=self.scored[row].space,
+                unit=self.units[row],
+                score=float(self.score[row]),
+                relevance=float(self.relevance[row]),
+                parts={name: float(part[row]) for name, part in self.parts.items()} if explain else {},
+            )
+            for row in rows
+        ]
+
+
+_NO: Final = float("nan")
+
+
+def _clip(values: NDArray[Any]) -> NDArray[Any]:
+    return values.clip(0.0, 1.0)
+
+
+def _dated(time: Micros | None, plan: Plan) -> float:
+    if time is None:
+        return 0.0
+    if any(start <= time < end for start, end in plan.between):
+        return DATE
+    return DATE if plan.months and to_datetime(time).month in plan.months else 0.0

@@ -67,7 +67,7 @@ def _options(
 @app.command()
 def demo() -> None:
     """Show adds, updates, answers and history on a small conversation, in a store that is thrown away."""
-    from memkit_core.demo import introduction, model_from_environment, run_demo
+    from memkit_core.demo import VERBATIM, introduction, model_from_environment, run_demo
 
     console = _console()
     chosen = model_from_environment()
@@ -83,7 +83,7 @@ def demo() -> None:
                 _note(f"{chosen[1]} is set, but {missing}")
                 chosen = None
         console.print(introduction(*(chosen or (None, None))))
-        with memory or Memory(store=store) as opened:
+        with memory or Memory(llm=VERBATIM, store=store) as opened:
             failure = run_demo(opened, console)
     if failure is not None and chosen is not None:
         _fail(f"the model {chosen[0]} (chosen by {chosen[1]}) did not do its work: {failure}")
@@ -130,7 +130,7 @@ def search(
     user: UserOption = None,
     agent: AgentOption = None,
     run: RunOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many memories at most.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many memories at most.")] = 10,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Least relevance, 0 to 1.")] = None,
     filters: FilterOption = None,
     as_json: JsonOption = False,
@@ -157,7 +157,7 @@ def list_memories(
     user: UserOption = None,
     agent: AgentOption = None,
     run: RunOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many memories at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many memories at most.")] = 100,
     cursor: Annotated[str | None, typer.Option(help="Where the page before this one ended.")] = None,
     filters: FilterOption = None,
     as_json: JsonOption = False,
@@ -191,6 +191,8 @@ def history(
     scope: dict[str, Any] = {"user_id": user, "agent_id": agent, "run_id": run}
     with _errors(), Memory(store=store) as memory:
         events = memory.history(memory_id, **scope)
+    if not events:
+        _fail(f"no memory {memory_id!r}" + (" in this scope" if any(scope.values()) else ""))
     if as_json:
         typer.echo(
             json.dumps([event.model_dump(mode="json") for event in events], indent=2, ensure_ascii=False)

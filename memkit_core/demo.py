@@ -15,6 +15,8 @@ from rich.text import Text
 from memkit_core import AddResult, Memory, MemoryChange
 
 USER: Final = "mara"
+#: As ``llm``: no model, and no warning about it.
+VERBATIM: Final = "verbatim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,9 @@ MODEL_OF_KEY: Final[Mapping[str, str]] = {
 
 def model_from_environment() -> tuple[str, str] | None:
     """The chat model that the environment offers and the variable that offers it; None if there is none."""
-    for variable in ("MEMKIT_LLM", *MODEL_OF_KEY):
-        if value := os.environ.get(variable):
-            return MODEL_OF_KEY.get(variable, value), variable
-    return None
+    if named := os.environ.get("MEMKIT_LLM"):
+        return None if named == VERBATIM else (named, "MEMKIT_LLM")
+    return next(((model, key) for key, model in MODEL_OF_KEY.items() if os.environ.get(key)), None)
 
 
 def run_demo(memory: Memory, console: Console) -> str | None:

@@ -17,7 +17,7 @@ EVERYTHING = None
 RULES: dict[str, set[str] | None] = {
     "__init__": {"config", "errors", "filters", "memory", "results", "types"},
     "types": {"errors"},
-    "errors": set(),
+    "errors": {"types"},
     "filters": VALUES,
     "protocols": {*VALUES, "filters"},
     "analysis": {"types"},
@@ -34,6 +34,8 @@ RULES: dict[str, set[str] | None] = {
     "maintenance": {*VALUES, "pipeline", "protocols", *PUBLIC},
     "evaluation": {*VALUES, "pipeline", "protocols", *PUBLIC},
     "engine": EVERYTHING,
+    "scoped": EVERYTHING,
+    "verbs": EVERYTHING,
     "memory": EVERYTHING,
     "demo": PUBLIC,
     "cli": {*PUBLIC, "demo", "evaluation"},
@@ -60,7 +62,9 @@ HEAVY = {
     *("onnxruntime", "psycopg", "pysqlite3", "requests", "httpx", "tiktoken", "tokenizers"),
 }
 #: Modules that are themselves only imported inside functions, with what they need.
-LOADED_ON_USE: dict[str, set[str]] = {}
+LOADED_ON_USE: dict[str, set[str]] = {
+    "memkit_core.testing.chat": {"langchain_core"},
+}
 
 FILES = module_files()
 IMPORTS = [found for module, path in FILES.items() for found in imports_of(module, path)]

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .async_memory import AsyncMemory
     from .config import EmbedderConfig, GraphStoreConfig, LlmConfig, MemoryConfig, VectorStoreConfig
     from .errors import (
         ConfigError,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .filters import And, Contains, Eq, Exists, Gt, Gte, IContains, In, Lt, Lte, Ne, Nin, Not, Or
-    from .memory import AsyncMemory, AsyncScopedMemory, Memory, ScopedMemory
+    from .memory import Memory
     from .results import (
         AddResult,
         ContextResult,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         SearchHit,
         SearchResult,
     )
+    from .scoped import AsyncScopedMemory, ScopedMemory
     from .types import Message, Scope, Usage, clean_text
 
     __version__: str
@@ -133,7 +135,9 @@ _HOMES = {
         *("And", "Contains", "Eq", "Exists", "Gt", "Gte", "IContains"),
         *("In", "Lt", "Lte", "Ne", "Nin", "Not", "Or"),
     ),
-    ".memory": ("AsyncMemory", "AsyncScopedMemory", "Memory", "ScopedMemory"),
+    ".async_memory": ("AsyncMemory",),
+    ".memory": ("Memory",),
+    ".scoped": ("AsyncScopedMemory", "ScopedMemory"),
     ".results": (
         "AddResult",
         "ContextResult",

@@ -247,11 +247,12 @@ class MemoryChange(Result):
     """What became of one fact, or of one memory.
 
     Attributes:
-        event: ADD, UPDATE, DELETE, or NONE (it was known already; ``id`` is the memory that says it).
+        event: ADD, UPDATE, DELETE, or NONE (it was known already; ``id`` is the memory that says it, None
+            if the model did not name one).
         previous_memory: The text before an UPDATE or DELETE.
     """
 
-    id: str
+    id: str | None
     memory: str
     event: Literal["ADD", "UPDATE", "DELETE", "NONE"]
     previous_memory: str | None = None

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -119,7 +120,7 @@ class Gates:
         return _SuspendingPass(self, key)
 
 
-class _Pass:
+class _Pass(AbstractAsyncContextManager[None]):
     def __init__(self, gates: Gates, key: Hashable) -> None:
         self._gates = gates
         self._key = key

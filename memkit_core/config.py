@@ -1,0 +1,184 @@
+"""Configuration in the shape that mem0 users know, checked before anything is opened.
+
+MemoryConfig(llm=LlmConfig(provider="openai", config={"model": "gpt-5-mini"}))
+MemoryConfig.from_config({"llm": {"provider": "openai", "config": {"model": "gpt-5-mini"}}})
+MemoryConfig.from_env()      # MEMKIT_LLM, MEMKIT_EMBEDDER, MEMKIT_STORE, MEMKIT_DURABILITY
+MemoryConfig.from_file("memkit.toml")
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from .errors import ConfigError
+
+DEFAULT_STORE: Final = "sqlite:///memkit.db"
+Durability = Literal["full", "relaxed"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Provided(_Part):
+    """A provider's name and what it is built with. Values under secret-looking keys are never shown."""
+
+    provider: str = Field(min_length=1)
+    config: dict[str, Any] = Field(default_factory=dict[str, Any], repr=False)
+
+    @field_validator("config")
+    @classmethod
+    def _hide_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        secret = ("key", "token", "secret", "password")
+        return {
+            name: SecretStr(item) if isinstance(item, str) and name.lower().endswith(secret) else item
+            for name, item in value.items()
+        }
+
+
+class LlmConfig(_Provided):
+    """Which chat model: a provider of LangChain's ``init_chat_model`` and its arguments, also ``model``.
+
+    mem0's ``model`` and LangChain's mean the same; every further argument goes to the provider as it is.
+    """
+
+
+class EmbedderConfig(_Provided):
+    """Which embedding model: a provider of LangChain's ``init_embeddings``, or ``embedded`` (offline)."""
+
+
+class VectorStoreConfig(_Provided):
+    """Where vectors are searched. ``sqlite`` (``{"path": …}``) is the record store itself."""
+
+
+class GraphStoreConfig(_Provided):
+    """Where an entity graph is kept. This release has none yet."""
+
+
+class MemoryConfig(_Part):
+    """Everything a ``Memory`` can be told.
+
+    Attributes:
+        llm: None: verbatim mode, no model is ever called.
+        embedder: ``auto``: the offline model if its extra is installed, else keywords only. None: the latter.
+        store: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite://:memory:``.
+        history_db_path: mem0's name for the file that keeps the history. memkit keeps it with the memories,
+            so this is another way to name the SQLite file; not together with ``store``.
+        durability: ``full``: an acknowledged write survives a power cut. ``relaxed``: it survives a crash of
+            the process, and a power cut may lose the last ones.
+    """
+
+    llm: LlmConfig | str | None = None
+    embedder: EmbedderConfig | str | None = "auto"
+    vector_store: VectorStoreConfig | None = None
+    graph_store: GraphStoreConfig | None = None
+    store: str | None = None
+    history_db_path: str | None = None
+    durability: Durability = "full"
+
+    @property
+    def location(self) -> str:
+        """The record store's URL.
+
+        Raises:
+            ConfigError: Two places are named, or a provider that this release does not have.
+        """
+        named: dict[str, str] = {}
+        if self.store is not None:
+            named["store"] = self.store
+        if self.history_db_path is not None:
+            named["history_db_path"] = sqlite_url(self.history_db_path)
+        if self.vector_store is not None:
+            if self.vector_store.provider != "sqlite":
+                raise ConfigError(
+                    f"vector_store provider {self.vector_store.provider!r} is not in this release; 'sqlite' "
+                    "is. An object with memkit_core.protocols.VectorIndex can be passed as Memory(vector_store=…)"
+                )
+            path = self.vector_store.config.get("path")
+            if not isinstance(path, str) or set(self.vector_store.config) != {"path"}:
+                raise ConfigError("vector_store provider 'sqlite' takes exactly {'path': 'file.db'}")
+            named["vector_store"] = sqlite_url(path)
+        if self.graph_store is not None:
+            raise ConfigError(f"graph_store provider {self.graph_store.provider!r} is not in this release")
+        if len(set(named.values())) > 1:
+            raise ConfigError(f"one store, please: {' and '.join(named)} name different files")
+        return next(iter(named.values()), DEFAULT_STORE)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> MemoryConfig:
+        """The configuration that a dict means.
+
+        Raises:
+            ConfigError: A key is unknown or a value has the wrong type.
+        """
+        if not isinstance(cast("object", config), Mapping):
+            raise ConfigError(f"the configuration is a dict, not {type(config).__name__}")
+        try:
+            return cls.model_validate(dict(config))
+        except ValidationError as error:
+            raise ConfigError(_explain(error)) from None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> MemoryConfig:
+        """The configuration that the environment means.
+
+        ``MEMKIT_LLM`` ("openai:gpt-5-mini"), ``MEMKIT_EMBEDDER`` ("none" for keywords only), ``MEMKIT_STORE``
+        and ``MEMKIT_DURABILITY``; what is not set keeps its default.
+
+        Raises:
+            ConfigError: A value is not allowed.
+        """
+        env = os.environ if environ is None else environ
+        names = {"llm": "MEMKIT_LLM", "embedder": "MEMKIT_EMBEDDER", "store": "MEMKIT_STORE"}
+        names["durability"] = "MEMKIT_DURABILITY"
+        given: dict[str, Any] = {field: env[name] for field, name in names.items() if env.get(name)}
+        if given.get("embedder") == "none":
+            given["embedder"] = None
+        return cls.from_config(given)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> MemoryConfig:
+        """The configuration in a ``.toml`` or ``.json`` file.
+
+        Raises:
+            ConfigError: The file cannot be read, or is no such configuration.
+        """
+        file = Path(path)
+        try:
+            text = file.read_text(encoding="utf-8")
+            if file.suffix == ".toml":
+                return cls.from_config(tomllib.loads(text))
+            if file.suffix == ".json":
+                return cls.from_config(json.loads(text))
+        except (OSError, ValueError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"cannot read the configuration {str(file)!r}: {error}") from None
+        raise ConfigError(f"a configuration file ends in .toml or .json; {file.name!r} does not")
+
+
+def sqlite_url(path: str) -> str:
+    """The store URL of a SQLite file."""
+    return f"sqlite:///{path}"
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A provider's arguments with the secrets readable again, for the provider alone."""
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in config.items()
+    }
+
+
+def _explain(error: ValidationError) -> str:
+    """Pydantic's findings without the values, which may be secrets."""
+    known = ", ".join(MemoryConfig.model_fields)
+    parts = [f"{'.'.join(str(p) for p in item['loc'])}: {item['msg']}" for item in error.errors()]
+    return f"the configuration is wrong: {'; '.join(parts)} (top-level keys are {known})"

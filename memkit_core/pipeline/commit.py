@@ -1,0 +1,202 @@
+"""Decisions to one transaction, and what became of them to a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .. import analysis
+from ..protocols import AddMemory, Applied, Change, RetireMemory, UpdateMemory
+from ..results import MemoryChange
+from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What an ``add`` says about every memory it makes."""
+
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    expires_at: Micros | None = None
+    memory_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Changes in the order they are applied, and for each decision where its outcome will be found.
+
+    Attributes:
+        outcomes: Per decision its change's number; None for a NONE, which changes nothing.
+    """
+
+    changes: tuple[Change, ...]
+    decisions: tuple[Decision, ...]
+    outcomes: tuple[int | None, ...]
+    memories: tuple[MemoryRecord, ...]
+
+    def results(self, applied: Sequence[Applied]) -> list[MemoryChange]:
+        """One entry per decision."""
+        return [
+            _known(self.memories, decision) if number is None else changed(applied[number], decision.reason)
+            for decision, number in zip(self.decisions, self.outcomes, strict=True)
+        ]
+
+
+def trust_of(origin: str) -> str:
+    """How far text of this origin is believed: tools and documents are not the speakers' own words."""
+    return "untrusted" if origin in ("tool", "document") else "trusted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What decisions are carried out on.
+
+    Attributes:
+        units: For each message, what ``AddMemory.sources`` calls it.
+        new_ids: A fresh id for each fact.
+    """
+
+    scope: Scope
+    messages: Sequence[Message]
+    units: Sequence[int]
+    facts: Sequence[Fact]
+    vectors: Mapping[str, Any]
+    options: Options
+    new_ids: Sequence[str]
+
+
+def plan_commit(
+    batch: Batch, decisions: Sequence[Decision], memories: Sequence[MemoryRecord], *, skip_duplicates: bool
+) -> Plan:
+    """The changes that carry out the decisions."""
+    changes: list[Change] = []
+    outcomes: list[int | None] = []
+    added = {decision.fact for decision in decisions if decision.operation == "ADD"}
+    for decision in decisions:
+        if decision.operation == "NONE":
+            outcomes.append(None)
+            continue
+        outcomes.append(len(changes))
+        if decision.operation == "ADD":
+            changes.append(_addition(batch, decision, skip_duplicates))
+            continue
+        assert decision.target is not None
+        target = memories[decision.target]
+        if decision.operation == "UPDATE":
+            changes.append(_update(batch, decision, target))
+        else:
+            changes.append(_retirement(batch, decision, target, replaced=decision.fact in added))
+    return Plan(
+        changes=tuple(changes), decisions=tuple(decisions), outcomes=tuple(outcomes), memories=tuple(memories)
+    )
+
+
+def _addition(batch: Batch, decision: Decision, skip_duplicate: bool) -> AddMemory:
+    fact = batch.facts[decision.fact]
+    return AddMemory(
+        memory_id=batch.new_ids[decision.fact],
+        scope=batch.scope,
+        text=fact.text,
+        kind=fact.kind,
+        memory_type=batch.options.memory_type,
+        metadata=batch.options.metadata,
+        actor_id=fact.actor_id,
+        origin=fact.origin,
+        trust=trust_of(fact.origin),
+        event_time=fact.event_time,
+        valid_from=_holds_from(fact, batch.messages),
+        expires_at=batch.options.expires_at,
+        flags=analysis.text_flags(fact.text),
+        sources=_sources(batch, fact),
+        vector=batch.vectors.get(fact.text),
+        skip_duplicate=skip_duplicate,
+        reason=decision.reason,
+    )
+
+
+def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMemory:
+    fact = batch.facts[decision.fact]
+    text = decision.text or fact.text
+    return UpdateMemory(
+        memory_id=target.memory_id,
+        expected_revision=target.revision,
+        text=text,
+        metadata={**target.metadata, **batch.options.metadata} if batch.options.metadata else None,
+        kind=fact.kind if target.kind == "other" else None,
+        event_time=fact.event_time,
+        valid_from=_holds_from(fact, batch.messages),
+        expires_at=batch.options.expires_at,
+        flags=analysis.text_flags(text),
+        sources=_sources(batch, fact),
+        vector=batch.vectors.get(text),
+        reason=decision.reason,
+    )
+
+
+def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, *, replaced: bool) -> RetireMemory:
+    return RetireMemory(
+        memory_id=target.memory_id,
+        expected_revision=target.revision,
+        valid_to=_holds_from(batch.facts[decision.fact], batch.messages),
+        superseded_by=batch.new_ids[decision.fact] if replaced else None,
+        reason=decision.reason,
+    )
+
+
+def _sources(batch: Batch, fact: Fact) -> tuple[int, ...]:
+    """A fact whose citations the model left out rests on the whole conversation."""
+    return tuple(batch.units[position] for position in fact.cites or range(len(batch.messages)))
+
+
+def update_texts(facts: Sequence[Fact], decisions: Sequence[Decision]) -> list[str]:
+    """Texts that a decision wrote and no fact holds: they still need vectors."""
+    known = {fact.text for fact in facts}
+    return [d.text for d in decisions if d.operation == "UPDATE" and d.text and d.text not in known]
+
+
+def changed(applied: Applied, reason: str = "") -> MemoryChange:
+    """The public account of an applied change."""
+    record, previous = applied.record, applied.previous
+    if applied.outcome == "duplicate":
+        return MemoryChange(
+            id=record.memory_id,
+            memory=record.text,
+            event="NONE",
+            revision=record.revision,
+            reason="remembered word for word",
+            sources=list(record.sources),
+        )
+    event: Literal["ADD", "UPDATE", "DELETE"] = "ADD" if previous is None else "UPDATE"
+    if record.retired_at is not None:
+        event = "DELETE"
+    return MemoryChange(
+        id=record.memory_id,
+        memory=record.text,
+        event=event,
+        previous_memory=None if previous is None else previous.text,
+        revision=record.revision,
+        reason=reason,
+        sources=list(record.sources),
+    )
+
+
+def _known(memories: Sequence[MemoryRecord], decision: Decision) -> MemoryChange:
+    if decision.target is None or not 0 <= decision.target < len(memories):
+        return MemoryChange(id=None, memory="", event="NONE", reason=decision.reason)
+    memory = memories[decision.target]
+    return MemoryChange(
+        id=memory.memory_id,
+        memory=memory.text,
+        event="NONE",
+        revision=memory.revision,
+        reason=decision.reason,
+        sources=list(memory.sources),
+    )
+
+
+def _holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
+    """Since when a fact holds: when it happened, or else when it was last said."""
+    if fact.event_time is not None:
+        return fact.event_time
+    cites = fact.cites or range(len(messages))
+    return max(messages[position].observed_at for position in cites)

@@ -1,0 +1,154 @@
+"""Facts against memories: ADD, UPDATE, DELETE or NONE.
+
+The model sees numbers, never ids. Whatever it proposes is checked here: an unknown number, a second
+operation on one memory, or a deletion without cited evidence is rejected and reported, and the rest is
+applied. A fact is never lost over it: without a valid decision it is added.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .. import analysis
+from ..models.structured import ask
+from ..prompts import decide as prompt
+from ..protocols import Runtime
+from ..results import Rejection
+from ..types import Decision, Fact, MemoryRecord, Usage, clean_text
+from .recall import Recalled
+from .services import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """Valid decisions: every fact has at least one, no memory is the target of two."""
+
+    decisions: tuple[Decision, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    usage: Usage = Usage()
+
+
+async def decide(rt: Runtime, services: Services, facts: Sequence[Fact], recalled: Recalled) -> Decided:
+    """What to do with each fact. Calls the model at most once, and not at all where there is no question.
+
+    Raises:
+        ModelError: The call failed or its answer could not be used. Nothing was changed.
+    """
+    settled: list[Decision] = []
+    open_facts: list[int] = []
+    known = {analysis.text_key(memory.text): place for place, memory in enumerate(recalled.memories)}
+    for number, fact in enumerate(facts):
+        offered = recalled.offered[number]
+        same = known.get(analysis.text_key(fact.text))
+        if same is not None:
+            settled.append(
+                Decision(fact=number, operation="NONE", target=same, reason="remembered word for word")
+            )
+        elif not offered:
+            settled.append(Decision(fact=number, operation="ADD"))
+        else:
+            open_facts.append(number)
+    if not open_facts:
+        return Decided(decisions=tuple(settled))
+    answer = await ask(
+        rt,
+        services.chat,
+        prompt.Decisions,
+        prompt.build([facts[number] for number in open_facts], recalled.memories),
+        item_field="decisions",
+        name="memkit.decide",
+    )
+    proposed = [_decision(item, open_facts) for item in answer.value.decisions]
+    check = _Check(facts, recalled.memories, services.settings.max_destructive)
+    check.rejected += [
+        Rejection(item=item, reason="not a decision of the expected shape") for item in answer.rejected
+    ]
+    valid = check.run(proposed, open_facts)
+    decisions = sorted([*settled, *valid], key=lambda decision: decision.fact)
+    return Decided(decisions=tuple(decisions), rejected=tuple(check.rejected), usage=answer.usage)
+
+
+def _decision(item: prompt.ProposedDecision, open_facts: Sequence[int]) -> Decision:
+    """The proposal with the batch's own fact number; -1 if the model made the number up."""
+    return Decision(
+        fact=open_facts[item.fact] if 0 <= item.fact < len(open_facts) else -1,
+        operation=item.op,
+        target=item.target,
+        text=clean_text(item.text).strip() if item.text else None,
+        reason=clean_text(item.reason).strip(),
+        retract=item.retract,
+    )
+
+
+class _Check:
+    """Applies the rules to proposals, one after the other."""
+
+    def __init__(self, facts: Sequence[Fact], memories: Sequence[MemoryRecord], max_destructive: int) -> None:
+        self._facts = facts
+        self._memories = memories
+        self._left = max_destructive
+        self._taken: set[int] = set()
+        self.rejected: list[Rejection] = []
+
+    def run(self, proposed: Sequence[Decision], open_facts: Sequence[int]) -> list[Decision]:
+        """The valid decisions; a fact that is left without one is added."""
+        valid: list[Decision] = []
+        by_fact: defaultdict[int, list[Decision]] = defaultdict(list)
+        for decision in proposed:
+            problem = self._problem(decision, by_fact[decision.fact])
+            if problem is not None:
+                shown = f"{decision.operation} target={decision.target} fact={decision.fact}"
+                self.rejected.append(Rejection(item=shown, reason=problem))
+                continue
+            kept = self._without_effect(decision)
+            by_fact[decision.fact].append(kept)
+            if kept.operation in ("UPDATE", "DELETE"):
+                assert kept.target is not None
+                self._taken.add(kept.target)
+                self._left -= 1
+            valid.append(kept)
+        for number in open_facts:
+            own = by_fact[number]
+            deletions = [d for d in own if d.operation == "DELETE"]
+            if not own:
+                valid.append(Decision(fact=number, operation="ADD", reason="no valid decision was given"))
+            elif len(deletions) == len(own) and not all(d.retract for d in deletions):
+                valid.append(Decision(fact=number, operation="ADD", reason=deletions[0].reason))
+        return valid
+
+    def _problem(self, decision: Decision, earlier: Sequence[Decision]) -> str | None:
+        """Why a proposal cannot be carried out, None if it can."""
+        if decision.fact < 0:
+            return "no such fact was offered"
+        if any(other.operation != "DELETE" for other in earlier) and decision.operation != "DELETE":
+            return "the fact has a decision already"
+        if decision.operation in ("ADD", "NONE"):
+            return None
+        if decision.target is None or not 0 <= decision.target < len(self._memories):
+            return "no such memory was offered"
+        if decision.target in self._taken:
+            return "the memory is the target of another operation"
+        fact = self._facts[decision.fact]
+        if decision.operation == "DELETE" and not fact.cites:
+            return "a deletion needs a cited message"
+        if fact.origin != "user" and self._memories[decision.target].origin == "user":
+            return f"text of origin {fact.origin!r} cannot change what a user said"
+        if self._left <= 0:
+            return "too many updates and deletions in one call"
+        return None
+
+    def _without_effect(self, decision: Decision) -> Decision:
+        """An UPDATE to the text that is there already is a NONE."""
+        if decision.operation == "UPDATE":
+            assert decision.target is not None
+            text = decision.text or self._facts[decision.fact].text
+            if analysis.text_key(text) == analysis.text_key(self._memories[decision.target].text):
+                return Decision(
+                    fact=decision.fact,
+                    operation="NONE",
+                    target=decision.target,
+                    reason="the text would not change",
+                )
+        return decision

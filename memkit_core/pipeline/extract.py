@@ -1,0 +1,145 @@
+"""Messages to facts: one structured model call per chunk, or the statements themselves without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from .. import analysis
+from ..models.structured import ask
+from ..prompts import extract as prompt
+from ..protocols import Runtime
+from ..results import Rejection
+from ..types import Fact, Message, Micros, Scope, Usage, clean_text, to_micros
+from .services import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """The facts of a batch; ``Fact.cites`` are positions in the batch."""
+
+    facts: tuple[Fact, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    usage: Usage = Usage()
+
+
+def source_roles(messages: Sequence[Message], scope: Scope) -> tuple[str, ...]:
+    """Whose messages make facts: the user's; an agent's own where no user is concerned."""
+    users = any(message.role == "user" for message in messages)
+    if users and scope.user_id is not None:
+        return ("user",)
+    return ("user", "assistant") if users else ("assistant",)
+
+
+def verbatim_facts(messages: Sequence[Message], scope: Scope) -> tuple[Fact, ...]:
+    """Every statement as it stands; questions and greetings make no facts."""
+    roles = source_roles(messages, scope)
+    return tuple(
+        Fact(
+            text=message.content.strip(),
+            cites=(position,),
+            event_time=None,
+            actor_id=message.actor_id,
+            origin=message.origin,
+        )
+        for position, message in enumerate(messages)
+        if message.role in roles and not analysis.text_flags(message.content)
+    )
+
+
+def raw_facts(messages: Sequence[Message]) -> tuple[Fact, ...]:
+    """Every message as it stands."""
+    return tuple(
+        Fact(text=message.content, cites=(position,), actor_id=message.actor_id, origin=message.origin)
+        for position, message in enumerate(messages)
+    )
+
+
+async def extract(rt: Runtime, services: Services, messages: Sequence[Message], scope: Scope) -> Extracted:
+    """The facts that the chat model finds.
+
+    Raises:
+        ModelError: A call failed or its answer could not be used. Nothing was changed; no chunk's facts are
+            returned, so that a later attempt starts from the same messages.
+    """
+    roles = source_roles(messages, scope)
+    spans = [
+        (start, end)
+        for start, end in _chunks(messages, services.settings.chunk_chars)
+        if any(message.role in roles for message in messages[start:end])
+    ]
+    parts = await rt.gather(
+        *(_extract_chunk(rt, services, messages[start:end], start, roles) for start, end in spans)
+    )
+    return Extracted(
+        facts=tuple(fact for part in parts for fact in part.facts),
+        rejected=tuple(rejection for part in parts for rejection in part.rejected),
+        usage=sum((part.usage for part in parts), Usage()),
+    )
+
+
+def _chunks(messages: Sequence[Message], limit: int) -> list[tuple[int, int]]:
+    """Spans of whole messages of at most ``limit`` characters each, or of one longer message."""
+    spans: list[tuple[int, int]] = []
+    start = size = 0
+    for position, message in enumerate(messages):
+        if position > start and size + len(message.content) > limit:
+            spans.append((start, position))
+            start, size = position, 0
+        size += len(message.content)
+    spans.append((start, len(messages)))
+    return spans
+
+
+async def _extract_chunk(
+    rt: Runtime, services: Services, messages: Sequence[Message], offset: int, roles: Sequence[str]
+) -> Extracted:
+    answer = await ask(
+        rt,
+        services.chat,
+        prompt.Extraction,
+        prompt.build(messages, sources=roles),
+        item_field="facts",
+        name="memkit.extract",
+    )
+    facts: list[Fact] = []
+    rejected = [Rejection(item=item, reason="not a fact of the expected shape") for item in answer.rejected]
+    for item in answer.value.facts:
+        text = clean_text(item.text).strip()
+        if not text:
+            rejected.append(Rejection(item=item.text, reason="the fact has no text"))
+            continue
+        facts.append(_grounded(item, text, messages, offset))
+    return Extracted(facts=tuple(facts), rejected=tuple(rejected), usage=answer.usage)
+
+
+def _grounded(item: prompt.ExtractedFact, text: str, messages: Sequence[Message], offset: int) -> Fact:
+    """The fact with only those citations that exist, and what follows from the cited messages."""
+    cites = sorted({number for number in item.cites if 0 <= number < len(messages)})
+    cited = [messages[number] for number in cites]
+    actors = {message.actor_id for message in cited}
+    origins = [message.origin for message in cited] or [message.origin for message in messages]
+    return Fact(
+        text=text,
+        kind=clean_text(item.kind).strip().lower() or "other",
+        cites=tuple(offset + number for number in cites),
+        event_time=_event_time(item.when),
+        actor_id=actors.pop() if len(actors) == 1 else None,
+        origin="user" if "user" in origins else origins[0],
+    )
+
+
+def _event_time(when: str | None) -> Micros | None:
+    """The instant of an ISO date, None if the model wrote something else."""
+    if not when:
+        return None
+    try:
+        moment = datetime.fromisoformat(when.strip())
+    except ValueError:
+        try:
+            day = date.fromisoformat(f"{when.strip()}-01-01"[:10])  # a bare year or month
+        except ValueError:
+            return None
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return to_micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))

@@ -1,0 +1,194 @@
+"""Callers' input to checked values: messages, metadata, times. Nothing is stored here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Final, cast
+
+from ..errors import UsageError
+from ..types import Message, Micros, Role, check_id, check_text, to_micros
+
+MAX_MESSAGES: Final = 50_000
+MAX_METADATA_CHARS: Final = 65_536
+
+_ROLES: Final[dict[str, Role]] = {
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "AIMessageChunk": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "tool",
+}
+_HELP: Final = (
+    "messages are a string, a dict such as {'role': 'user', 'content': '…'}, a LangChain message, "
+    "a (role, text) pair, or a list of these"
+)
+
+
+def parse_messages(messages: object, *, actor_id: str | None, observed_at: Micros) -> tuple[Message, ...]:
+    """The conversation a caller means, in order. Messages without any text are left out.
+
+    Raises:
+        UsageError: It is none, is empty, or holds text that cannot be stored.
+    """
+    if actor_id is not None:
+        check_id(actor_id, "actor_id")
+    items = _items(messages)
+    if len(items) > MAX_MESSAGES:
+        raise UsageError(f"{len(items):,} messages in one call; the limit is {MAX_MESSAGES:,}: split them")
+    parsed = [
+        m for n, item in enumerate(items) if (m := _message(item, n, actor_id, observed_at)) is not None
+    ]
+    if not parsed:
+        raise UsageError("no message has any text: there is nothing to remember")
+    return tuple(parsed)
+
+
+def _items(messages: object) -> Sequence[object]:
+    if isinstance(messages, str | Mapping) or _is_langchain(messages):
+        return [messages]
+    if isinstance(messages, tuple) and len(messages) == 2 and all(isinstance(part, str) for part in messages):
+        role, _ = cast("tuple[str, str]", messages)
+        if role in _ROLES:
+            return [messages]
+    if isinstance(messages, list | tuple):
+        return cast("Sequence[object]", messages)
+    raise UsageError(f"{_HELP}; not {type(messages).__name__}")
+
+
+def _is_langchain(value: object) -> bool:
+    return isinstance(getattr(value, "type", None), str) and hasattr(value, "content")
+
+
+def _message(item: object, number: int, actor_id: str | None, observed_at: Micros) -> Message | None:
+    where = f"message {number}"
+    name: object = None
+    said: object = None
+    if isinstance(item, str):
+        role_name, content = "user", cast("object", item)
+    elif isinstance(item, Mapping):
+        row = cast("Mapping[str, Any]", item)
+        if "role" not in row or "content" not in row:
+            raise UsageError(f"{where} needs the keys 'role' and 'content'")
+        role_name, content, name = row["role"], row["content"], row.get("name")
+        said = row.get("observed_at")
+    elif _is_langchain(item):
+        message = cast("Any", item)
+        role_name, content, name = message.type, message.content, getattr(message, "name", None)
+        if role_name == "chat":  # LangChain's ChatMessage names its role itself
+            role_name = message.role
+    elif isinstance(item, tuple) and len(cast("tuple[object, ...]", item)) == 2:
+        role_name, content = cast("tuple[Any, object]", item)
+    else:
+        raise UsageError(f"{where}: {_HELP}; not {type(item).__name__}")
+    if not isinstance(role_name, str) or role_name not in _ROLES:
+        raise UsageError(f"{where} has the role {role_name!r}; roles are user, assistant, system and tool")
+    text = check_text(_text(content, where), where)
+    if not text.strip():
+        return None
+    role = _ROLES[role_name]
+    if name is not None and role != "tool":
+        speaker: str | None = check_id(name, f"{where}: name")
+    else:
+        speaker = actor_id if role == "user" else None
+    return Message(
+        role=role,
+        content=text,
+        actor_id=speaker,
+        observed_at=observed_at if said is None else parse_time(said, f"{where}: observed_at"),
+        origin=role,
+    )
+
+
+def _text(content: object, where: str) -> str:
+    """Text of a message's content; parts that are not text leave a mark in their place."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        raise UsageError(
+            f"{where}: content is a string or a list of content blocks, not {type(content).__name__}"
+        )
+    parts: list[str] = []
+    for block in cast("Iterable[object]", content):
+        if isinstance(block, str):
+            parts.append(block)
+            continue
+        if not isinstance(block, Mapping):
+            raise UsageError(f"{where}: a content block is a string or a dict, not {type(block).__name__}")
+        row = cast("Mapping[str, Any]", block)
+        kind = row.get("type")
+        if kind in ("text", "input_text", "output_text"):
+            parts.append(row["text"] if isinstance(row.get("text"), str) else "")
+        elif isinstance(kind, str) and (
+            "image" in kind or "audio" in kind or "video" in kind or "file" in kind
+        ):
+            parts.append(f"[{kind.removeprefix('input_').removesuffix('_url')}]")
+        # Anything else (tool calls, reasoning) is the model's own business, not something said.
+    return "\n".join(part for part in parts if part)
+
+
+def parse_time(value: object, what: str) -> Micros:
+    """A caller's time: a datetime (UTC if it names no zone), a date, or an ISO 8601 string.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise UsageError(f"{what}: {value[:80]!r} is no ISO 8601 time") from None
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(moment, datetime):
+        raise UsageError(f"{what} is a datetime or an ISO 8601 string, not {type(value).__name__}")
+    return to_micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+
+
+def parse_metadata(metadata: object) -> dict[str, Any]:
+    """A caller's metadata as a plain JSON object, independent of the caller's own.
+
+    Raises:
+        UsageError: It is not a dict with string keys and JSON values, or is over 65,536 characters of JSON.
+    """
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise UsageError(f"metadata is a dict, not {type(metadata).__name__}")
+    given = cast("Mapping[object, Any]", metadata)
+    if not given:
+        return {}
+    for key in given:
+        if not isinstance(key, str) or not key:
+            raise UsageError(f"metadata keys are non-empty strings; {key!r} is not")
+    try:
+        text = json.dumps(given, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"metadata must be JSON: {error}") from None
+    if "\\u0000" in text:
+        raise UsageError("metadata holds a NUL character: pass memkit_core.clean_text(text)")
+    check_text(text, "metadata as JSON", max_chars=MAX_METADATA_CHARS)
+    parsed: dict[str, Any] = json.loads(text)
+    if parsed != given and _keys_changed(given, parsed):
+        raise UsageError("metadata keys are strings at every level")
+    return parsed
+
+
+def _keys_changed(given: object, parsed: object) -> bool:
+    """Whether JSON turned a key into a string: {1: 'a'} would come back as {'1': 'a'}."""
+    if isinstance(given, Mapping) and isinstance(parsed, dict):
+        rows = cast("Mapping[object, object]", given)
+        read = cast("dict[str, object]", parsed)
+        return any(not isinstance(key, str) or _keys_changed(value, read[key]) for key, value in rows.items())
+    if isinstance(given, list | tuple) and isinstance(parsed, list):
+        pairs = zip(cast("Sequence[object]", given), cast("list[object]", parsed), strict=True)
+        return any(_keys_changed(a, b) for a, b in pairs)
+    return False

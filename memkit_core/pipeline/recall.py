@@ -1,0 +1,96 @@
+"""What is already remembered that new facts may concern."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .. import analysis
+from ..protocols import Candidates, Query, Runtime, SearchRequest
+from ..types import Fact, MemoryRecord, Scope
+from .services import Services
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """Memories to decide against.
+
+    Attributes:
+        revision: The owner revision that was read; a commit checks that it still holds.
+        memories: Current memories, numbered by their place here.
+        offered: For each fact, the places of the memories that it may concern.
+    """
+
+    revision: int
+    memories: tuple[MemoryRecord, ...] = ()
+    offered: tuple[tuple[int, ...], ...] = ()
+
+
+async def recall(
+    rt: Runtime, services: Services, scope: Scope, facts: Sequence[Fact], vectors: Sequence[Any] | None
+) -> Recalled:
+    """Candidates for each fact: nearest by meaning, best by keyword, or the whole of a small scope.
+
+    Args:
+        vectors: One unit-length vector per fact, None without an embedding model.
+    """
+    state = await rt.call(lambda: services.store.owner_state(scope.owner))
+    if not state.live_memories:
+        return Recalled(revision=state.revision, offered=tuple(() for _ in facts))
+    settings = services.settings
+    query = Query(scope=scope, now=services.clock())
+    if state.live_memories <= settings.small_scope:
+        records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope))
+        everything = tuple(range(len(records)))
+        return Recalled(
+            revision=state.revision,
+            memories=tuple(reversed(records)),
+            offered=tuple(everything for _ in facts),
+        )
+    requests = [
+        SearchRequest(
+            query=query,
+            terms=analysis.query_terms(fact.text),
+            vector=None if vectors is None else vectors[number],
+            pool=settings.candidates_per_fact,
+        )
+        for number, fact in enumerate(facts)
+    ]
+    found = await rt.call(lambda: [services.store.search(request) for request in requests])
+    return await _read(rt, services, query, state.revision, found)
+
+
+async def _read(
+    rt: Runtime, services: Services, query: Query, revision: int, found: Sequence[Candidates]
+) -> Recalled:
+    settings = services.settings
+    ranked = [_best(candidates, settings.candidates_per_fact) for candidates in found]
+    units = list(dict.fromkeys(unit for row in _interleave(ranked) for unit in row))[
+        : settings.max_candidates
+    ]
+    records = {record.unit: record for record in await rt.call(lambda: services.store.read(query, units))}
+    chosen = [unit for unit in units if unit in records]
+    place = {unit: number for number, unit in enumerate(chosen)}
+    return Recalled(
+        revision=revision,
+        memories=tuple(records[unit] for unit in chosen),
+        offered=tuple(tuple(place[unit] for unit in row if unit in place) for row in ranked),
+    )
+
+
+def _best(candidates: Candidates, limit: int) -> list[int]:
+    """Units by the better of their two ranks, so that neither arm can push the other's best out."""
+    scored = candidates.scored
+    dense = sorted((s for s in scored if s.cosine is not None), key=lambda s: (-(s.cosine or 0.0), s.unit))
+    keyword = sorted((s for s in scored if s.bm25 > 0), key=lambda s: (-s.bm25, s.unit))
+    merged = dict.fromkeys(s.unit for pair in _interleave([dense, keyword]) for s in pair)
+    return list(merged)[: 2 * limit if dense and keyword else limit]
+
+
+def _interleave(rows: Sequence[Sequence[T]]) -> list[list[T]]:
+    """The first of every row, then the second of every row, and so on."""
+    longest = max((len(row) for row in rows), default=0)
+    return [[row[n] for row in rows if n < len(row)] for n in range(longest)]

@@ -1,0 +1,1 @@
+"""Versioned prompts, each beside the schema of its answer."""

@@ -1,0 +1,410 @@
+"""The verbs, once for both faces: arguments checked, then handed to the pipeline.
+
+Every check comes before anything is changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import logging
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from . import analysis
+from .engine import Engine
+from .errors import NotFoundError, UsageError
+from .filters import Filter, bare_keys, check_known_keys, parse_filter
+from .pipeline.add import AddRequest, Mode, accept, add, message_ids, pending, settle
+from .pipeline.commit import Options, changed
+from .pipeline.context import context
+from .pipeline.embed import embed
+from .pipeline.index import update_index
+from .pipeline.ingest import parse_messages, parse_metadata, parse_time
+from .pipeline.search import AskedFor, search
+from .protocols import ChangeSet, Query, RetireMemory, Runtime, UpdateMemory
+from .results import (
+    AddResult,
+    ContextResult,
+    DeleteAllResult,
+    FlushResult,
+    HistoryEvent,
+    MemoryChange,
+    MemoryItem,
+    MemoryPage,
+    SearchResult,
+)
+from .types import MemoryRecord, Micros, Scope, Space, check_id, check_text
+
+_log = logging.getLogger(__name__)
+
+MAX_LIMIT: Final = 1_000
+Time = datetime | str
+
+
+class Verbs:
+    """Every verb as a coroutine over one engine and one runtime."""
+
+    def __init__(self, engine: Engine, rt: Runtime) -> None:
+        self.engine = engine
+        self._rt = rt
+
+    # ------------------------------------------------------------ writing
+
+    async def add(
+        self,
+        messages: object,
+        scope: Scope,
+        *,
+        actor_id: str | None,
+        metadata: Mapping[str, Any] | None,
+        infer: bool,
+        memory_type: str | None,
+        observed_at: Time | None,
+        expires_at: Time | None,
+        idempotency_key: str | None,
+        wait: bool,
+    ) -> AddResult:
+        """See ``Memory.add``."""
+        engine = self.engine
+        engine.check_open()
+        services = engine.services
+        now = services.clock()
+        said = now if observed_at is None else parse_time(observed_at, "observed_at")
+        _check_bool(infer, "infer")
+        _check_bool(wait, "wait")
+        if memory_type is not None:
+            raise UsageError("memory_type is not in this release; leave it out")
+        options = Options(
+            metadata=parse_metadata(metadata),
+            expires_at=None if expires_at is None else parse_time(expires_at, "expires_at"),
+        )
+        parsed = parse_messages(messages, actor_id=actor_id, observed_at=said)
+        mode: Mode = "raw" if not infer else "verbatim" if services.chat is None else "llm"
+        request = AddRequest(
+            scope=scope,
+            messages=parsed,
+            options=options,
+            mode=mode,
+            idempotency_key=None if idempotency_key is None else check_id(idempotency_key, "idempotency_key"),
+            fingerprint=None if idempotency_key is None else _fingerprint(scope, parsed, options, infer),
+        )
+        if mode == "verbatim":
+            engine.warn_verbatim()
+        if wait or mode != "llm":
+            return await add(self._rt, services, request)
+        batch = await accept(self._rt, services, request)
+        if not batch.replayed:
+            services.in_flight.enter(batch.batch_id, batch.recorded_at)
+            engine.background(settle(engine.blocking, services, batch, request))
+        elif batch.state == "done":
+            return await settle(self._rt, services, batch, request)
+        return pending(batch.batch_id, len(message_ids(batch.batch_id, len(parsed))))
+
+    async def update(
+        self,
+        memory_id: str,
+        text: str | None,
+        scope: Scope | None,
+        *,
+        metadata: Mapping[str, Any] | None,
+        expires_at: Time | None,
+        actor_id: str | None,
+    ) -> MemoryChange:
+        """See ``Memory.update``."""
+        record = await self._current(memory_id, scope)
+        if text is None and metadata is None and expires_at is None:
+            raise UsageError("nothing to update: give text, metadata or expires_at")
+        if text is not None and not check_text(text, "text").strip():
+            raise UsageError("text is empty: use delete() to take a memory back")
+        fields = None if metadata is None else parse_metadata(metadata)
+        expires = None if expires_at is None else parse_time(expires_at, "expires_at")
+        actor = None if actor_id is None else check_id(actor_id, "actor_id")
+        if (
+            (text is None or text == record.text)
+            and fields in (None, dict(record.metadata))
+            and expires is None
+        ):
+            return MemoryChange(
+                id=record.memory_id,
+                memory=record.text,
+                event="NONE",
+                revision=record.revision,
+                reason="no change",
+            )
+        rt, services = self._rt, self.engine.services
+        new_text = record.text if text is None else text
+        embedded = await embed(rt, services, [new_text])
+        now = services.clock()
+        change = UpdateMemory(
+            memory_id=record.memory_id,
+            text=new_text,
+            metadata=fields,
+            valid_from=now,
+            expires_at=expires,
+            actor_id=actor,
+            flags=analysis.text_flags(new_text),
+            vector=embedded.vectors.get(new_text),
+            reason="updated by the caller",
+        )
+        return await self._apply(record, change, now)
+
+    async def delete(self, memory_id: str, scope: Scope | None) -> MemoryChange:
+        """See ``Memory.delete``."""
+        record = await self._current(memory_id, scope)
+        now = self.engine.services.clock()
+        change = RetireMemory(
+            memory_id=record.memory_id, valid_to=now, hide_sources=True, reason="deleted by the caller"
+        )
+        return await self._apply(record, change, now)
+
+    async def _current(self, memory_id: str, scope: Scope | None) -> MemoryRecord:
+        record = await self._find(memory_id, scope)
+        if record is None:
+            where = "" if scope is None else f" in the scope {scope}"
+            raise NotFoundError(f"no memory {memory_id!r}{where}")
+        return record
+
+    async def _find(self, memory_id: str, scope: Scope | None) -> MemoryRecord | None:
+        self.engine.check_open()
+        check_id(memory_id, "memory_id")
+        store = self.engine.services.store
+        return await self._rt.call(lambda: store.get(memory_id, scope))
+
+    async def _apply(
+        self, record: MemoryRecord, change: UpdateMemory | RetireMemory, now: Micros
+    ) -> MemoryChange:
+        services = self.engine.services
+        scope = Scope(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id)
+        changes = ChangeSet(scope=scope, recorded_at=now, changes=(change,), indexes=services.indexes)
+        receipt = await self._rt.call(lambda: services.store.commit(changes))
+        for failure in await update_index(self._rt, services):
+            _log.warning("the derived index is behind, its work stays pending: %s", failure.error_type)
+        return changed(receipt.applied[0], change.reason)
+
+    async def delete_all(self, scope: Scope, *, filters: object) -> DeleteAllResult:
+        """See ``Memory.delete_all``."""
+        services = self.engine.services
+        if filters is not None and not filters:
+            raise UsageError("filters is empty: leave it out to delete everything in the scope")
+        where = await self._where(filters)
+        query = Query(scope=scope, where=where, now=services.clock())
+        deleted = await self._rt.call(
+            lambda: services.store.retire_all(
+                query,
+                recorded_at=query.now,
+                reason="deleted by the caller",
+                hide_messages=where is None,
+                indexes=services.indexes,
+            )
+        )
+        for failure in await update_index(self._rt, services):
+            _log.warning("the derived index is behind, its work stays pending: %s", failure.error_type)
+        return DeleteAllResult(deleted=deleted)
+
+    # ------------------------------------------------------------ reading
+
+    async def search(
+        self,
+        query: str,
+        scope: Scope,
+        *,
+        limit: int,
+        threshold: float | None,
+        filters: object,
+        actor_id: str | None,
+        as_of: Time | None,
+        include: Collection[str],
+        explain: bool,
+    ) -> SearchResult:
+        """See ``Memory.search``."""
+        text = _check_query(query)
+        _check_bool(explain, "explain")
+        asked = AskedFor(
+            text=text,
+            scope=scope,
+            where=await self._where(filters, actor_id=actor_id),
+            limit=_check_limit(limit),
+            threshold=_check_threshold(threshold),
+            as_of=None if as_of is None else parse_time(as_of, "as_of"),
+            spaces=_check_include(include),
+            explain=explain,
+        )
+        return await search(self._rt, self.engine.services, asked)
+
+    async def context(
+        self, query: str, scope: Scope, *, token_budget: int, limit: int, filters: object
+    ) -> ContextResult:
+        """See ``Memory.context``."""
+        if not isinstance(token_budget, int) or isinstance(token_budget, bool) or token_budget < 50:
+            raise UsageError("token_budget is a whole number of at least 50")
+        asked = AskedFor(
+            text=_check_query(query),
+            scope=scope,
+            where=await self._where(filters),
+            limit=_check_limit(limit),
+            spaces=("memory", "turn"),
+        )
+        found = await search(self._rt, self.engine.services, asked)
+        return context(found, token_budget=token_budget)
+
+    async def get(self, memory_id: str, scope: Scope | None) -> MemoryItem | None:
+        """See ``Memory.get``."""
+        record = await self._find(memory_id, scope)
+        return None if record is None else MemoryItem.of(record)
+
+    async def get_all(
+        self, scope: Scope, *, limit: int, cursor: str | None, filters: object, as_of: Time | None
+    ) -> MemoryPage:
+        """See ``Memory.get_all``."""
+        services = self.engine.services
+        where = await self._where(filters)
+        at = None if as_of is None else parse_time(as_of, "as_of")
+        query = Query(scope=scope, where=where, now=services.clock(), valid_at=at)
+        mark = _page_mark(scope, where, at)
+        after = None if cursor is None else _read_cursor(cursor, mark)
+        size = _check_limit(limit)
+        records = await self._rt.call(lambda: services.store.scan(query, limit=size + 1, after=after))
+        page = records[:size]
+        more = _cursor(page[-1], mark) if len(records) > size else None
+        return MemoryPage(results=[MemoryItem.of(record) for record in page], next_cursor=more)
+
+    async def count(self, scope: Scope, *, filters: object) -> int:
+        """See ``Memory.count``."""
+        services = self.engine.services
+        query = Query(scope=scope, where=await self._where(filters), now=services.clock())
+        return await self._rt.call(lambda: services.store.count(query))
+
+    async def history(self, memory_id: str, scope: Scope | None) -> list[HistoryEvent]:
+        """See ``Memory.history``."""
+        self.engine.check_open()
+        check_id(memory_id, "memory_id")
+        store = self.engine.services.store
+        events = await self._rt.call(lambda: store.history(memory_id, scope))
+        return [HistoryEvent.of(event) for event in events]
+
+    # ------------------------------------------------------------ upkeep
+
+    async def flush(self, timeout: float | None) -> FlushResult:  # noqa: ASYNC109 - bounds threads, not a task
+        """See ``Memory.flush``."""
+        self.engine.check_open()
+        if timeout is not None and (isinstance(timeout, bool) or not timeout >= 0):
+            raise UsageError("timeout is a number of seconds, or None")
+        return await self.engine.flush(self._rt, timeout)
+
+    async def reset(self, confirm: bool) -> None:
+        """See ``Admin.reset``."""
+        self.engine.check_open()
+        if confirm is not True:
+            raise UsageError(
+                "reset removes everything of everybody, for good: pass confirm=True if you mean it"
+            )
+        services = self.engine.services
+        await self._rt.call(services.store.reset)
+        services.known.identity = None
+        services.known.metadata_keys = frozenset()
+        if services.index is not None:
+            await self._rt.call(services.index.clear)
+
+    async def _where(self, filters: object, *, actor_id: str | None = None) -> Filter | None:
+        """The filter that is meant, its metadata keys checked against those that the store has seen."""
+        self.engine.check_open()
+        where = parse_filter(filters)
+        if actor_id is not None:
+            from .filters import And, Eq
+
+            own = Eq("actor_id", check_id(actor_id, "actor_id"))
+            where = own if where is None else And(own, where)
+        services = self.engine.services
+        if not bare_keys(where) <= services.known.metadata_keys:
+            services.known.metadata_keys = await self._rt.call(services.store.metadata_keys)
+            if not bare_keys(where) <= services.known.metadata_keys and not await self._rt.call(
+                services.store.is_empty
+            ):
+                check_known_keys(where, services.known.metadata_keys)
+        return where
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def scope_or_none(user_id: str | None, agent_id: str | None, run_id: str | None) -> Scope | None:
+    """The scope, if any id is given."""
+    if user_id is None and agent_id is None and run_id is None:
+        return None
+    return Scope(user_id=user_id, agent_id=agent_id, run_id=run_id)
+
+
+def _check_bool(value: object, what: str) -> None:
+    if not isinstance(value, bool):
+        raise UsageError(f"{what} is True or False, not {type(value).__name__}")
+
+
+def _check_query(query: object) -> str:
+    text = check_text(query, "the query")
+    if not text.strip():
+        raise UsageError("the query is empty: use get_all() to list memories")
+    return text
+
+
+def _check_limit(limit: object) -> int:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+        raise UsageError(f"limit is a whole number from 1 to {MAX_LIMIT:,}")
+    return limit
+
+
+def _check_threshold(threshold: object) -> float | None:
+    if threshold is None:
+        return None
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise UsageError("threshold is a relevance from 0 to 1")
+    return float(threshold)
+
+
+def _check_include(include: object) -> tuple[Space, ...]:
+    names: dict[str, Space] = {"memories": "memory", "excerpts": "turn"}
+    if isinstance(include, str) or not isinstance(include, Collection) or not include:
+        raise UsageError("include is a tuple of 'memories' and 'excerpts'")
+    unknown = [name for name in include if name not in names]  # pyright: ignore[reportUnknownVariableType]
+    if unknown:
+        raise UsageError(f"include knows 'memories' and 'excerpts', not {unknown!r:.80}")
+    return tuple(names[name] for name in include)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _fingerprint(scope: Scope, messages: Collection[Any], options: Options, infer: bool) -> str:
+    """Equal for calls that ask the same; the time of a call that gives none does not count."""
+    asked = {
+        "scope": [scope.user_id, scope.agent_id, scope.run_id],
+        "messages": [[m.role, m.actor_id, m.content] for m in messages],
+        "metadata": dict(options.metadata),
+        "expires_at": options.expires_at,
+        "infer": infer,
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def _page_mark(scope: Scope, where: Filter | None, at: Micros | None) -> str:
+    return hashlib.sha256(f"{scope!r} {where!r} {at!r}".encode()).hexdigest()[:16]
+
+
+def _cursor(last: MemoryRecord, mark: str) -> str:
+    text = json.dumps([mark, last.created_at, last.memory_id])
+    return base64.urlsafe_b64encode(text.encode("utf-8")).decode("ascii")
+
+
+def _read_cursor(cursor: object, mark: str) -> tuple[Micros, str]:
+    problem = "cursor is not one that get_all() returned as next_cursor"
+    if not isinstance(cursor, str):
+        raise UsageError(problem)
+    try:
+        made_for, created_at, memory_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        raise UsageError(problem) from None
+    if not isinstance(created_at, int) or not isinstance(memory_id, str):
+        raise UsageError(problem)
+    if made_for != mark:
+        raise UsageError("cursor belongs to another scope, filter or as_of: page with the same arguments")
+    return created_at, memory_id

@@ -53,7 +53,7 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 # ---------------------------------------------------------------- one at a time, for threads and tasks alike
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Ticket:
     """A place in a gate's queue; ``wake`` is called once, when the place is first."""
 
@@ -100,9 +100,11 @@ class Gates:
             return ticket.woken
 
     def leave(self, key: Hashable, ticket: _Ticket) -> None:
-        """Let go, or give up the place in the queue; the next in line is woken."""
+        """Let go, or give up the place in the queue; the next in line is woken. Twice is the same as once."""
         with self._lock:
-            gate = self._gates[key]
+            gate = self._gates.get(key)
+            if gate is None or ticket not in gate.queue:
+                return
             held = gate.queue[0] is ticket
             gate.queue.remove(ticket)
             if not gate.queue:

@@ -18,8 +18,9 @@ MAX_DEPTH: Final = 64
 #: Longest number literal that is read, in characters.
 MAX_NUMBER_CHARS: Final = 64
 
-# What may follow an opening brace or bracket in JSON, unlike in prose such as "[see below]" or "{x | x > 0}".
-_START: Final = re.compile(r'\{\s*+["}]|\[\s*+(?:["{\[\]\-0-9]|true\b|false\b|null\b)')
+# A bracket may be prose, as in "[see below]". A brace never is: what is inside it could pass as the answer.
+_START: Final = re.compile(r'\{|\[\s*+(?:["{\[\]\-0-9]|true\b|false\b|null\b)')
+_FENCE: Final = re.compile(r"```\w*+(.*)```", re.DOTALL)
 # Possessive quantifiers: without them a long string costs the matcher memory for every character.
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]]', re.DOTALL)
 _THOUGHTS_END: Final = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
@@ -31,7 +32,7 @@ class _BadJsonError(ValueError):
 
 
 def decode_json(text: str) -> object:
-    """The one JSON object (or, without an object, the one list) in a reply, with clean strings.
+    """The one JSON object in a reply, with clean strings; a list only if the reply is nothing else.
 
     It may stand alone, inside a code fence, in prose, or behind a ``<think>`` block. Trailing commas,
     comments, NaN, infinities, a key given twice, numbers of more than 64 characters and nesting deeper than
@@ -40,17 +41,14 @@ def decode_json(text: str) -> object:
 
     Raises:
         ModelOutputError: ``reason`` is ``empty``, ``invalid`` (longer than 1 MiB) or ``unparsable`` (no
-            JSON, broken JSON, or several different objects).
+            JSON, broken JSON, or several different ones).
     """
-    if len(text) > MAX_REPLY_CHARS:
-        raise ModelOutputError(
-            f"the reply has {len(text):,} characters; at most {MAX_REPLY_CHARS:,} are read",
-            reason="invalid",
-            raw=text[:MAX_REPLY_CHARS],
-        )
+    check_size(text)
     body = _behind_thoughts(text)
     if not body.strip():
         raise ModelOutputError("the reply is empty", reason="empty", raw=text)
+    fenced = _FENCE.fullmatch(body.strip())
+    whole = (fenced.group(1) if fenced else body).strip()
     found: list[object] = []
     problem = ""
     try:
@@ -61,15 +59,29 @@ def decode_json(text: str) -> object:
                 if "{" in span:  # else prose such as "[1, 2 and 3]"
                     problem = problem or f"broken JSON: {error}"
             else:
-                found.append(value)
+                if isinstance(value, dict) or span == whole:
+                    found.append(value)
     except _BadJsonError as error:  # the rest cannot be told apart: what stood before it is no answer either
-        found, problem = [], str(error)
-    answers: list[object] = [value for value in found if isinstance(value, dict)] or found
-    if answers and not problem and all(value == answers[0] for value in answers):
-        return answers[0]
-    if answers and not problem:
-        problem = f"the reply holds {len(answers)} different JSON values; give exactly one"
+        problem = str(error)
+    if found and not problem:
+        if all(value == found[0] for value in found):
+            return found[0]
+        problem = f"the reply holds {len(found)} different JSON values; give exactly one"
     raise ModelOutputError(problem or "the reply holds no JSON", reason="unparsable", raw=text)
+
+
+def check_size(text: str) -> None:
+    """Raise if a reply is longer than 1 MiB.
+
+    Raises:
+        ModelOutputError: ``invalid``, with the beginning of the reply.
+    """
+    if len(text) > MAX_REPLY_CHARS:
+        raise ModelOutputError(
+            f"the reply has {len(text):,} characters; at most {MAX_REPLY_CHARS:,} are read",
+            reason="invalid",
+            raw=text[:MAX_REPLY_CHARS],
+        )
 
 
 def clean_value(value: Any, *, depth: int = 0) -> Any:

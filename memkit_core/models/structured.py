@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import MissingDependencyError, ModelCallError, ModelError, ModelOutputError
 from ..types import Usage
 from .messages import content_text, reply_usage, stop_state
-from .replies import clean_value, decode_json
+from .replies import check_size, clean_value, decode_json
 from .ways import Attempt, Prompt, attempt, extended, rejected_way, ways
 
 S = TypeVar("S", bound=BaseModel)
@@ -146,6 +146,7 @@ class _Question(Generic[S]):
             )
         if state == "refused":
             raise ModelOutputError("the model or its filter refused to answer", reason="refused", raw=raw)
+        check_size(raw)
         payload = self._payload(message, raw)
         value, rejected = validated(self.schema, payload, self.item_field, raw=raw)
         return Answer(value=value, rejected=rejected, usage=self.usage, raw=raw)

@@ -96,13 +96,16 @@ def _tools(model: Any, schema: type[BaseModel]) -> Any:
 def _claims(model: object, way: Way) -> bool:
     """Whether the model can be expected to do it, without trying."""
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables.base import RunnableBindingBase
 
     if _profile(model, "structured_output" if way == "native" else "tool_calling") is False:
         return False
     name = "with_structured_output" if way == "native" else "bind_tools"
     method = getattr(type(model), name, None)
-    if method is None:  # a wrapper such as ``with_retry()`` may lend its model's methods
-        return callable(getattr(model, name, None))
+    if method is None:
+        # A wrapper lends its model's methods. What ``with_retry()`` or ``bind()`` lend has lost the wrapping,
+        # and with it the retries: such a model is asked in text, which keeps it.
+        return not isinstance(model, RunnableBindingBase) and callable(getattr(model, name, None))
     # LangChain's own with_structured_output is a tool call, which is better made directly.
     return method is not getattr(BaseChatModel, name)
 

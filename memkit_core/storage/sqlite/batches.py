@@ -1,0 +1,249 @@
+"""Batches of messages: stored, replayed under a key, leased, completed, released."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ...errors import ConflictError, UsageError
+from ...protocols import NewBatch, StoredBatch
+from ...types import Micros, OwnerKey, Scope
+from .draft import Draft, next_unit
+from .driver import Connection
+from .prepare import PreparedBatch, Terms
+from .rows import BATCH_COLUMNS, TURN, batch_of
+
+#: A longer pause than this between two messages begins a new session.
+SESSION_GAP: Final[Micros] = 30 * 60 * 1_000_000
+
+
+def owner_for_writing(connection: Connection, key: OwnerKey, now: Micros) -> tuple[int, int]:
+    """The owner's id and revision; the owner is recorded if it is new."""
+    row = connection.execute(
+        "SELECT id, revision FROM owners WHERE kind = ? AND value = ?", (key.kind, key.value)
+    ).fetchone()
+    if row is not None:
+        return row[0], row[1]
+    cursor = connection.execute(
+        "INSERT INTO owners (kind, value, created_at) VALUES (?, ?, ?)", (key.kind, key.value, now)
+    )
+    assert cursor.lastrowid is not None  # a row was inserted
+    return cursor.lastrowid, 0
+
+
+def replay(connection: Connection, owner: int, batch: NewBatch) -> StoredBatch | None:
+    """The earlier batch under the same idempotency key, None if there is none.
+
+    Raises:
+        UsageError: The key was used for something else.
+    """
+    if batch.idempotency_key is None:
+        return None
+    row = connection.execute(
+        f"SELECT {BATCH_COLUMNS}, fingerprint FROM batches WHERE owner = ? AND idempotency_key = ?",
+        (owner, batch.idempotency_key),
+    ).fetchone()
+    if row is None:
+        return None
+    if row[-1] != batch.fingerprint:
+        raise UsageError(
+            "this idempotency_key was used before with other content: use a new key for a new request. "
+            "Nothing was changed"
+        )
+    return batch_of(row, replayed=True)
+
+
+def insert_batch(draft: Draft, prepared: PreparedBatch) -> StoredBatch:
+    """Store a batch with its messages; ``draft.batch`` is its row from then on."""
+    batch, connection = prepared.batch, draft.connection
+    scope, first = batch.scope, next_unit(connection, "messages")
+    row = (
+        batch.batch_id,
+        draft.owner,
+        scope.user_id,
+        scope.agent_id,
+        scope.run_id,
+        int(batch.job is not None),
+        first,
+        len(batch.messages),
+        batch.recorded_at,
+        batch.job,
+        batch.idempotency_key,
+        batch.fingerprint,
+    )
+    cursor = connection.execute(
+        "INSERT INTO batches (uuid, owner, user_id, agent_id, run_id, pending, first_unit, size, recorded_at,"
+        " job, idempotency_key, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row,
+    )
+    draft.batch = cursor.lastrowid
+    _insert_messages(draft, prepared, first)
+    return StoredBatch(
+        batch_id=batch.batch_id,
+        scope=scope,
+        state="done" if batch.job is None else "pending",
+        units=tuple(range(first, first + len(batch.messages))),
+        recorded_at=batch.recorded_at,
+        job=batch.job,
+    )
+
+
+def _insert_messages(draft: Draft, prepared: PreparedBatch, first: int) -> None:
+    batch = prepared.batch
+    scope = batch.scope
+    sessions = _Sessions(draft, scope)
+    for position, message in enumerate(prepared.messages):
+        session, place = sessions.place(message.observed_at)
+        draft.message(
+            (
+                first + position,
+                draft.batch,
+                position,
+                draft.owner,
+                scope.user_id,
+                scope.agent_id,
+                scope.run_id,
+                message.role,
+                message.actor_id,
+                message.content,
+                message.origin,
+                message.flags,
+                session,
+                place,
+                message.observed_at,
+                batch.recorded_at,
+                int(batch.index),
+                message.terms.length,
+                message.content_hash,
+            ),
+            message.terms,
+            actor_id=message.actor_id,
+            indexed=batch.index,
+        )
+    sessions.save()
+
+
+class _Sessions:
+    """The running session of one scope, continued or begun message by message."""
+
+    def __init__(self, draft: Draft, scope: Scope) -> None:
+        self._connection = draft.connection
+        self._key = (draft.owner, scope.agent_id, scope.run_id)
+        row = self._connection.execute(
+            "SELECT id, latest_at, size FROM sessions WHERE owner = ? AND agent_id IS ? AND run_id IS ?"
+            " ORDER BY id DESC LIMIT 1",
+            self._key,
+        ).fetchone()
+        session: tuple[int, Micros, int] = row if row is not None else (0, 0, 0)
+        self._session, self._latest, self._size = session
+
+    def place(self, observed_at: Micros) -> tuple[int, int]:
+        """The session of the next message and its place there."""
+        if not self._session or abs(observed_at - self._latest) > SESSION_GAP:
+            self.save()
+            cursor = self._connection.execute(
+                "INSERT INTO sessions (owner, agent_id, run_id, latest_at, size) VALUES (?, ?, ?, ?, 0)",
+                (*self._key, observed_at),
+            )
+            assert cursor.lastrowid is not None  # a row was inserted
+            self._session, self._latest, self._size = cursor.lastrowid, observed_at, 0
+        self._latest = max(self._latest, observed_at)
+        self._size += 1
+        return self._session, self._size - 1
+
+    def save(self) -> None:
+        """Keep how far the session has come."""
+        if self._session:
+            self._connection.execute(
+                "UPDATE sessions SET latest_at = ?, size = ? WHERE id = ?",
+                (self._latest, self._size, self._session),
+            )
+
+
+def complete_batch(
+    connection: Connection, owner: int, batch_id: str, *, lease: str | None, now: Micros
+) -> int:
+    """Mark a pending batch done; returns its row.
+
+    Raises:
+        ConflictError: It is done, gone, or leased to somebody else.
+    """
+    row = connection.execute(
+        "SELECT id, pending, lease, lease_until FROM batches WHERE uuid = ? AND owner = ?", (batch_id, owner)
+    ).fetchone()
+    if row is None or not row[1]:
+        raise ConflictError(f"batch {batch_id} is done already, or not there. Nothing was changed")
+    if lease is not None and row[2] != lease:
+        raise ConflictError(f"the lease of batch {batch_id} was lost. Nothing was changed")
+    if lease is None and row[2] is not None and row[3] > now:
+        raise ConflictError(f"batch {batch_id} is being worked on elsewhere. Nothing was changed")
+    connection.execute(
+        "UPDATE batches SET pending = 0, lease = NULL, lease_until = NULL, last_error = NULL, job = NULL"
+        " WHERE id = ?",
+        (row[0],),
+    )
+    return int(row[0])
+
+
+def claim(
+    connection: Connection,
+    *,
+    limit: int,
+    now: Micros,
+    lease_micros: int,
+    owner: OwnerKey | None,
+    recorded_before: Micros | None,
+) -> list[StoredBatch]:
+    """See ``RecordStore.claim_batches``."""
+    condition, values = "", list[Any]()
+    if owner is not None:
+        condition += " AND owner = (SELECT id FROM owners WHERE kind = ? AND value = ?)"
+        values += (owner.kind, owner.value)
+    if recorded_before is not None:
+        condition += " AND (attempts > 0 OR recorded_at < ?)"
+        values.append(recorded_before)
+    rows = connection.execute(
+        f"SELECT {BATCH_COLUMNS} FROM batches WHERE pending = 1 AND not_before <= ?"
+        f" AND (lease_until IS NULL OR lease_until <= ?){condition} ORDER BY id LIMIT ?",
+        (now, now, *values, limit),
+    ).fetchall()
+    claimed: list[StoredBatch] = []
+    for row in rows:
+        lease = secrets.token_hex(16)
+        connection.execute(
+            "UPDATE batches SET lease = ?, lease_until = ?, attempts = attempts + 1 WHERE id = ?",
+            (lease, now + lease_micros, row[0]),
+        )
+        claimed.append(batch_of((*row[:10], row[10] + 1, lease, *row[12:])))
+    return claimed
+
+
+def release(
+    connection: Connection, batch_id: str, lease: str | None, *, error: str, not_before: Micros
+) -> None:
+    """See ``RecordStore.release_batch``. A claim has counted its attempt already."""
+    connection.execute(
+        "UPDATE batches SET attempts = attempts + (lease IS NULL), lease = NULL, lease_until = NULL,"
+        " last_error = ?, not_before = ? WHERE uuid = ? AND lease IS ? AND pending = 1",
+        (error, not_before, batch_id, lease),
+    )
+
+
+def hide_messages(draft: Draft, units: Iterable[int], now: Micros) -> None:
+    """Take messages out of search and out of ``messages``; their rows stay as evidence of what was."""
+    draft.flush()
+    rows: list[tuple[Any, ...]] = draft.connection.execute(
+        "SELECT t.unit, t.content, t.actor_id, t.observed_at, t.indexed, t.position, b.uuid FROM json_each(?) u"
+        " JOIN messages t ON t.unit = u.value JOIN batches b ON b.id = t.batch"
+        " WHERE t.owner = ? AND t.hidden_at IS NULL",
+        (json.dumps(list(units)), draft.owner),
+    ).fetchall()
+    for unit, content, actor_id, observed_at, indexed, position, uuid in rows:
+        if indexed:
+            draft.unindex_message(unit, Terms.of(content, actor_id, observed_at))
+            draft.work(TURN, unit, f"{uuid}:{position}", 1, removed=True)
+    draft.connection.executemany(
+        "UPDATE messages SET hidden_at = ? WHERE unit = ?", [(now, row[0]) for row in rows]
+    )

@@ -1,0 +1,205 @@
+"""How values become rows and rows become values."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+from ...errors import IntegrityError, UsageError
+from ...protocols import StoredBatch
+from ...types import MemoryRecord, Scope, Space, Vector
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .driver import Connection
+
+MEMORY, TURN, RETIRED = 0, 1, 2
+SPACE_CODES: Final[dict[Space, int]] = {"memory": MEMORY, "turn": TURN, "retired": RETIRED}
+SPACE_NAMES: Final[tuple[Space, ...]] = ("memory", "turn", "retired")
+
+#: The columns of a version in the order of ``record_of``.
+RECORD_COLUMNS: Final = (
+    "unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind, memory_type, metadata, origin,"
+    " trust, event_time, valid_from, valid_to, created_at, recorded_at, retired_at, deleted_at, superseded_by,"
+    " expires_at, flags"
+)
+M_RECORD_COLUMNS: Final = ", ".join(f"m.{name.strip()}" for name in RECORD_COLUMNS.split(","))
+
+
+def digest(values: Sequence[object]) -> bytes:
+    """A 16-byte hash of a row's payload."""
+    return blake2b(json.dumps(values, ensure_ascii=False).encode("utf-8"), digest_size=16).digest()
+
+
+def dump_metadata(metadata: Mapping[str, Any]) -> str:
+    """Metadata as JSON text that SQLite reads exactly as Python does.
+
+    Raises:
+        UsageError: It is not a JSON object, or holds NUL.
+    """
+    if not metadata:
+        return "{}"
+    try:
+        text = json.dumps(
+            metadata if isinstance(metadata, dict) else dict(metadata), ensure_ascii=False, allow_nan=False
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"metadata must be a JSON object: {error}") from error
+    if "\\u0000" in text and _holds_nul(metadata):
+        raise UsageError("metadata holds a NUL character: pass memkit_core.clean_text(text)")
+    return text
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(_holds_nul(item) for item in value)
+
+
+def pack_vector(vector: Vector) -> bytes:
+    """A vector at unit length as little-endian half precision.
+
+    Raises:
+        UsageError: It is not a one-dimensional array of finite numbers, not all zero.
+    """
+    import numpy as np
+
+    try:
+        array = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"a vector must be a one-dimensional array of numbers: {error}") from error
+    length = float(np.sqrt(np.dot(array, array))) if array.ndim == 1 and array.size else 0.0
+    if not 0.0 < length < float("inf"):
+        raise UsageError("a vector must be one-dimensional, finite and not all zero")
+    packed: bytes = (array / length).astype("<f2").tobytes()
+    return packed
+
+
+def crc32(data: bytes) -> int:
+    """The checksum that is stored beside a vector."""
+    return zlib.crc32(data)
+
+
+def unpack_vector(data: bytes, checksum: int) -> Vector:
+    """A stored vector in single precision, at unit length.
+
+    Raises:
+        IntegrityError: The bytes do not fit their checksum.
+    """
+    import numpy as np
+
+    if zlib.crc32(data) != checksum:
+        raise IntegrityError("a stored vector does not match its checksum; restore the file from a backup")
+    array = np.frombuffer(data, dtype="<f2").astype(np.float32)
+    unit: NDArray[np.float32] = array / np.sqrt(np.dot(array, array))
+    return unit
+
+
+def load_metadata(text: str, memory_id: str) -> dict[str, Any]:
+    """The JSON object of a row.
+
+    Raises:
+        IntegrityError: It cannot be decoded.
+    """
+    if text == "{}":
+        return {}
+    try:
+        metadata = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"memory {memory_id}: stored metadata cannot be read; restore a backup"
+        ) from error
+    if not isinstance(metadata, dict):
+        raise IntegrityError(f"memory {memory_id}: stored metadata is no object; restore a backup")
+    return metadata
+
+
+def record_of(row: Sequence[Any], sources: tuple[str, ...] = ()) -> MemoryRecord:
+    """The version that a row of ``RECORD_COLUMNS`` holds.
+
+    Raises:
+        IntegrityError: A column cannot be decoded.
+    """
+    return MemoryRecord(
+        unit=row[0],
+        memory_id=row[1],
+        revision=row[2],
+        user_id=row[3],
+        agent_id=row[4],
+        run_id=row[5],
+        actor_id=row[6],
+        text=row[7],
+        kind=row[8],
+        memory_type=row[9],
+        metadata=load_metadata(row[10], row[1]),
+        origin=row[11],
+        trust=row[12],
+        event_time=row[13],
+        valid_from=row[14],
+        valid_to=row[15],
+        created_at=row[16],
+        recorded_at=row[17],
+        retired_at=row[18],
+        deleted_at=row[19],
+        superseded_by=row[20],
+        expires_at=row[21],
+        flags=row[22],
+        sources=sources,
+    )
+
+
+def records_of(connection: Connection, rows: Sequence[Sequence[Any]]) -> list[MemoryRecord]:
+    """The versions of several rows, with the public ids of their sources."""
+    sources = sources_of(connection, [row[0] for row in rows])
+    return [record_of(row, sources.get(row[0], ())) for row in rows]
+
+
+def sources_of(connection: Connection, units: Iterable[int]) -> dict[int, tuple[str, ...]]:
+    """The public ids of the messages that versions cite, in the order they were said."""
+    found: dict[int, tuple[str, ...]] = {}
+    for unit, uuid, position in connection.execute(
+        "SELECT s.memory, b.uuid, t.position FROM json_each(?) u JOIN sources s ON s.memory = u.value"
+        " JOIN messages t ON t.unit = s.message JOIN batches b ON b.id = t.batch ORDER BY s.message",
+        (json.dumps(list(units)),),
+    ):
+        found[unit] = (*found.get(unit, ()), f"{uuid}:{position}")
+    return found
+
+
+BATCH_COLUMNS: Final = (
+    "id, uuid, user_id, agent_id, run_id, pending, first_unit, size, recorded_at, job, attempts, lease,"
+    " last_error, result"
+)
+
+
+def batch_of(row: Sequence[Any], *, replayed: bool = False) -> StoredBatch:
+    """The batch that a row of ``BATCH_COLUMNS`` holds."""
+    return StoredBatch(
+        batch_id=row[1],
+        scope=Scope(user_id=row[2], agent_id=row[3], run_id=row[4]),
+        state="pending" if row[5] else "done",
+        units=tuple(range(row[6], row[6] + row[7])),
+        recorded_at=row[8],
+        job=row[9],
+        attempts=row[10],
+        lease=row[11],
+        last_error=row[12],
+        result=row[13],
+        replayed=replayed,
+    )
+
+
+def find_owner(connection: Connection, scope: Scope) -> tuple[int, int]:
+    """The owner's id and revision, (0, 0) if it was never seen."""
+    key = scope.owner
+    row = connection.execute(
+        "SELECT id, revision FROM owners WHERE kind = ? AND value = ?", (key.kind, key.value)
+    ).fetchone()
+    return (0, 0) if row is None else (row[0], row[1])

@@ -1,0 +1,305 @@
+"""Exact search over one owner's units: candidates from every arm, each of them with all its scores."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import EmbeddingMismatchError, UsageError
+from ...protocols import Candidates, Query, Scored, SearchRequest
+from ...types import Ref, Scope, Space
+from .conditions import query_condition
+from .driver import Connection
+from .rows import MEMORY, RETIRED, SPACE_CODES, SPACE_NAMES, TURN, find_owner
+from .warm import UNKNOWN, Floats, Partition, WarmCache
+
+Mask = NDArray[np.bool_]
+
+
+def search(connection: Connection, cache: WarmCache, request: SearchRequest) -> Candidates:
+    """See ``RecordStore.search``."""
+    if request.pool < 0:
+        raise UsageError(f"pool must not be negative, it is {request.pool}")
+    query = request.query
+    owner, revision = find_owner(connection, query.scope)
+    if not owner:
+        return Candidates()
+    tags: dict[int, int] = dict(
+        connection.execute("SELECT space, tag FROM unit_stats WHERE owner = ?", (owner,)).fetchall()
+    )
+    wanted = {SPACE_CODES[space] for space in request.spaces}
+    memories = {MEMORY, RETIRED} if _reads_the_past(query) else {MEMORY}
+    if MEMORY in wanted:
+        wanted |= memories
+    vector = _unit(request.vector)
+    proposed = _proposed_units(connection, owner, request.proposed) if request.proposed else {}
+    arms = {
+        space: _Arm(connection, cache.get(connection, owner, space, tags[space]), request, vector)
+        for space in sorted(wanted | (memories if TURN in wanted else set()))
+        if space in tags
+    }
+    scored: list[Scored] = []
+    for space in sorted(wanted & arms.keys()):
+        scored += arms[space].run(
+            [unit for code in proposed for unit in proposed[code] if _same(code, space)]
+        )
+    turns = arms.get(TURN)
+    return Candidates(
+        scored=tuple(scored),
+        idf_mass={
+            name: arms[SPACE_CODES[name]].idf_mass if SPACE_CODES[name] in arms else 0.0
+            for name in _named(wanted)
+        },
+        session_idf_mass=turns.session_idf_mass if turns is not None and TURN in wanted else 0.0,
+        cited_by=_cited_by(scored, [arms[space] for space in memories if space in arms])
+        if TURN in wanted
+        else {},
+        revision=revision,
+    )
+
+
+def _reads_the_past(query: Query) -> bool:
+    return query.valid_at is not None or query.known_at is not None
+
+
+def _named(codes: set[int]) -> list[Space]:
+    return [SPACE_NAMES[code] for code in sorted(codes)]
+
+
+def _same(proposed: int, space: int) -> bool:
+    # A memory's unit number stays when the version retires; the ref may not know that yet.
+    return (proposed == TURN) == (space == TURN)
+
+
+def _unit(vector: Any) -> Floats | None:
+    if vector is None:
+        return None
+    array = np.asarray(vector, dtype=np.float32)
+    length = float(np.sqrt(np.dot(array, array))) if array.ndim == 1 and array.size else 0.0
+    if not 0.0 < length < float("inf"):
+        raise UsageError("a query vector must be one-dimensional, finite and not all zero")
+    return array / np.float32(length)
+
+
+def _proposed_units(connection: Connection, owner: int, refs: tuple[Ref, ...]) -> dict[int, list[int]]:
+    """The unit numbers of refs that this owner has, by space; any other ref is silently nothing."""
+    versions = json.dumps([[ref.id, ref.revision] for ref in refs if ref.space != "turn"], ensure_ascii=False)
+    turns = []
+    for ref in refs:
+        uuid, colon, position = ref.id.rpartition(":")
+        if ref.space == "turn" and colon and position.isascii() and position.isdigit() and len(position) < 10:
+            turns.append([uuid, int(position)])
+    found: dict[int, list[int]] = {}
+    rows = connection.execute(
+        "SELECT m.unit FROM json_each(?) r CROSS JOIN memories m ON m.memory_id = json_extract(r.value, '$[0]')"
+        " AND m.revision = json_extract(r.value, '$[1]') WHERE m.owner = ?",
+        (versions, owner),
+    ).fetchall()
+    found[MEMORY] = [unit for (unit,) in rows]
+    rows = connection.execute(
+        "SELECT b.first_unit + json_extract(r.value, '$[1]') FROM json_each(?) r CROSS JOIN batches b ON b.uuid = json_extract(r.value, '$[0]')"
+        " WHERE b.owner = ? AND json_extract(r.value, '$[1]') < b.size",
+        (json.dumps(turns, ensure_ascii=False), owner),
+    ).fetchall()
+    found[TURN] = [unit for (unit,) in rows]
+    return found
+
+
+class _Arm:
+    """The search of one space."""
+
+    def __init__(
+        self, connection: Connection, partition: Partition, request: SearchRequest, vector: Floats | None
+    ) -> None:
+        self._connection = connection
+        self._partition = partition
+        self._request = request
+        self._vector = vector
+        self.idf_mass = 0.0
+        self.session_idf_mass = 0.0
+        self.eligible: Mask | None = self._eligibility()
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """The unit numbers of all rows."""
+        return self._partition.units
+
+    @property
+    def cites(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """(row, message unit) pairs."""
+        return self._partition.cites
+
+    def _eligibility(self) -> Mask | None:
+        """Which rows satisfy the query; None if all do."""
+        partition, query = self._partition, self._request.query
+        if not len(partition):
+            return None
+        if partition.space == TURN:
+            return _narrowed(partition, query.scope, None)
+        if query.where is not None:
+            condition, values = query_condition(query, partition.owner)
+            state = "" if partition.space == MEMORY else "NOT"
+            rows = self._connection.execute(
+                f"SELECT m.unit FROM memories m WHERE {condition} AND m.retired_at IS {state} NULL", values
+            ).fetchall()
+            mask = np.zeros(len(partition), dtype=np.bool_)
+            mask[partition.rows_of([unit for (unit,) in rows])] = True
+            return mask
+        expires, recorded, valid_from, retired, valid_to = partition.extra
+        mask = expires > query.now
+        if _reads_the_past(query):
+            known = query.now if query.known_at is None else query.known_at
+            valid = query.now if query.valid_at is None else query.valid_at
+            mask &= (recorded <= known) & (valid_from <= valid) & ((retired > known) | (valid_to > valid))
+        return _narrowed(partition, query.scope, None if mask.all() else mask)
+
+    def run(self, proposed: list[int]) -> list[Scored]:
+        """Every candidate of this space with its scores."""
+        partition, pool = self._partition, self._request.pool
+        if not len(partition):
+            return []
+        bm25, sessions = self._keyword_scores()
+        cosine = self._cosines()
+        chosen = np.zeros(len(partition), dtype=np.bool_)
+        chosen[_best(bm25, self._among(bm25 > 0), pool)] = True
+        if cosine is not None:
+            chosen[_best(cosine, self._among(partition.has_vector), pool)] = True
+        for start, end in self._request.between:
+            inside = (partition.times >= start) & (partition.times < end)
+            order = bm25 if cosine is None else cosine + bm25 / (self.idf_mass * 2.2 or 1.0)
+            chosen[_best(order, self._among(inside), pool)] = True
+        if proposed:
+            rows = partition.rows_of(proposed)
+            chosen[rows if self.eligible is None else rows[self.eligible[rows]]] = True
+        if partition.sessions is not None:
+            self._add_neighbours(chosen)
+        return self._scored(np.flatnonzero(chosen), bm25, cosine, sessions)
+
+    def _among(self, mask: Mask | None) -> Mask | None:
+        if mask is None or self.eligible is None:
+            return self.eligible if mask is None else mask
+        return mask & self.eligible
+
+    def _keyword_scores(self) -> tuple[Floats, Floats | None]:
+        partition = self._partition
+        scores = np.zeros(len(partition), dtype=np.float32)
+        sessions = None if partition.sessions is None else np.zeros(len(partition.sessions), dtype=np.float32)
+        for text in self._request.terms:
+            term = partition.term(self._connection, text)
+            scores[term.rows] += term.parts
+            self.idf_mass += term.idf
+            if sessions is not None:
+                sessions[term.sessions] += term.session_parts
+                self.session_idf_mass += term.session_idf
+        if sessions is None or partition.sessions is None:
+            return scores, None
+        return scores, sessions[partition.sessions.of_row]
+
+    def _cosines(self) -> Floats | None:
+        matrix = self._partition.matrix
+        if self._vector is None or matrix is None:
+            return None
+        if matrix.shape[1] != len(self._vector):
+            raise EmbeddingMismatchError(
+                f"the store holds vectors of {matrix.shape[1]} dimensions, the question's has "
+                f"{len(self._vector)}: use the embedding model the store was made with"
+            )
+        return np.asarray(np.clip(matrix @ self._vector, -1.0, 1.0), dtype=np.float32)
+
+    def _add_neighbours(self, chosen: Mask) -> None:
+        sessions = self._partition.sessions
+        assert sessions is not None  # turns have them
+        rows = np.flatnonzero(chosen)
+        for neighbours in (sessions.previous[rows], sessions.following[rows]):
+            # A session lies within one agent and run, so a visible turn's neighbours are visible.
+            chosen[neighbours[neighbours >= 0]] = True
+
+    def _scored(
+        self, rows: NDArray[np.intp], bm25: Floats, cosine: Floats | None, sessions: Floats | None
+    ) -> list[Scored]:
+        partition = self._partition
+        name = SPACE_NAMES[partition.space]
+        cosines: list[float | None] = [None] * len(rows) if cosine is None else cosine[rows].tolist()
+        if cosine is not None and partition.has_vector is not None:
+            present = partition.has_vector[rows].tolist()
+            cosines = [value if there else None for value, there in zip(cosines, present, strict=True)]
+        if partition.sessions is None or sessions is None:
+            of_session: list[float] = [0.0] * len(rows)
+            before: list[int | None] = [None] * len(rows)
+            behind = before
+        else:
+            of_session = sessions[rows].tolist()
+            before = _units_of(partition, partition.sessions.previous[rows])
+            behind = _units_of(partition, partition.sessions.following[rows])
+        actors, flags = partition.actors, partition.flags
+        columns = zip(
+            rows.tolist(),
+            partition.units[rows].tolist(),
+            cosines,
+            bm25[rows].tolist(),
+            of_session,
+            partition.times[rows].tolist(),
+            before,
+            behind,
+            strict=True,
+        )
+        return [
+            Scored(
+                name,
+                unit,
+                cos,
+                bm,
+                ses,
+                actors[row],
+                None if time == UNKNOWN else time,
+                flags[row],
+                prev,
+                foll,
+            )
+            for row, unit, cos, bm, ses, time, prev, foll in columns
+        ]
+
+
+def _units_of(partition: Partition, rows: NDArray[np.int64]) -> list[int | None]:
+    units = partition.units[rows].tolist()
+    return [unit if row >= 0 else None for unit, row in zip(units, rows.tolist(), strict=True)]
+
+
+def _narrowed(partition: Partition, scope: Scope, mask: Mask | None) -> Mask | None:
+    for name, value in scope.narrowing.items():
+        column = partition.agents if name == "agent_id" else partition.runs
+        same = np.asarray(column == value, dtype=np.bool_)
+        mask = same if mask is None else mask & same
+    return mask
+
+
+def _best(scores: Floats, among: Mask | None, count: int) -> NDArray[np.intp]:
+    """The rows with the highest scores; of equal ones the oldest."""
+    rows = np.arange(len(scores)) if among is None else np.flatnonzero(among)
+    if len(rows) <= count:
+        return rows
+    if count == 0:
+        return rows[:0]
+    values = scores[rows]
+    threshold = np.partition(values, len(values) - count)[len(values) - count]
+    above = rows[values > threshold]
+    return np.concatenate((above, rows[values == threshold][: count - len(above)]))
+
+
+def _cited_by(scored: list[Scored], arms: list[_Arm]) -> dict[int, tuple[int, ...]]:
+    turns = np.array([one.unit for one in scored if one.space == "turn"], dtype=np.int64)
+    found: dict[int, tuple[int, ...]] = {}
+    for arm in arms:
+        rows, messages = arm.cites
+        if not len(turns) or not len(rows):
+            continue
+        places = np.minimum(np.searchsorted(turns, messages), len(turns) - 1)
+        hits = turns[places] == messages
+        if arm.eligible is not None:
+            hits &= arm.eligible[rows]
+        for message, memory in zip(messages[hits].tolist(), arm.units[rows[hits]].tolist(), strict=True):
+            found[message] = (*found.get(message, ()), memory)
+    return found

@@ -1,0 +1,371 @@
+"""The SQLite record store: each method prepares on the caller's thread, then reads or hands work to the writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from ...errors import EmbeddingMismatchError, StorageUnavailableError, UsageError
+from ...protocols import (
+    Candidates,
+    ChangeSet,
+    CommitReceipt,
+    IndexWork,
+    NewBatch,
+    OwnerState,
+    Query,
+    SearchRequest,
+    StoredBatch,
+    Unembedded,
+)
+from ...types import (
+    EmbeddingIdentity,
+    EventRecord,
+    MemoryRecord,
+    MessageRecord,
+    Micros,
+    OwnerKey,
+    Scope,
+    Vector,
+)
+from . import batches, reads, writes
+from .draft import claim_dimension
+from .driver import Connection, Durability
+from .pool import Pool
+from .prepare import prepare_batch, prepare_commit
+from .rows import find_owner, pack_vector
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from .warm import WarmCache
+
+#: Bytes of warm copies of owners' vectors and keywords that a store keeps by default.
+DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
+_TABLES: Final = (
+    "owners actors memories events batches sessions messages sources postings unit_stats vectors metadata_keys"
+    " index_work"
+).split()
+
+
+def open_sqlite(
+    path: str | os.PathLike[str], *, durability: Durability = "full", cache_bytes: int = DEFAULT_CACHE_BYTES
+) -> SqliteStore:
+    """The record store in a SQLite file, which is created if it is not there. See ``SqliteStore``."""
+    return SqliteStore(path, durability=durability, cache_bytes=cache_bytes)
+
+
+class SqliteStore:
+    """A ``RecordStore`` in one SQLite file, for any number of threads and processes.
+
+    Args:
+        path: The file, or ``":memory:"`` for a store that ends with this object.
+        durability: ``full`` survives power loss; ``relaxed`` may lose the last commits then, but nothing
+            when only the process dies.
+        cache_bytes: How much memory the warm copies of owners' vectors and keywords may take.
+
+    Raises:
+        StorageUnavailableError: The file cannot be opened, or belongs to something else.
+        SchemaVersionError: A newer memkit wrote it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        if durability not in ("full", "relaxed"):
+            raise UsageError(f"durability is 'full' or 'relaxed', not {durability!r}")
+        name = os.fspath(path)
+        self._path = name if name == ":memory:" else str(Path(name).absolute())
+        self._pool = Pool(self._path, durability)
+        self._writer = Writer(self._pool)
+        self._cache_bytes = cache_bytes
+        self._cache: WarmCache | None = None
+        self._finalizer = weakref.finalize(self, _shut_down, self._writer, self._pool)
+        _open_stores.add(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._path!r})"
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def location(self) -> str:
+        """See ``RecordStore.location``."""
+        return self._pool.location
+
+    def embedding_identity(self) -> EmbeddingIdentity | None:
+        """See ``RecordStore.embedding_identity``."""
+        with self._pool.read() as connection:
+            return _identity(connection)
+
+    def set_embedding_identity(self, identity: EmbeddingIdentity) -> None:
+        """See ``RecordStore.set_embedding_identity``."""
+        self._writer.run(partial(_set_identity, identity=identity))
+
+    def append(self, batch: NewBatch) -> StoredBatch:
+        """See ``RecordStore.append``."""
+        prepared = prepare_batch(batch)
+        return self._writer.run(lambda connection: writes.append(connection, prepared))
+
+    def commit(self, changes: ChangeSet) -> CommitReceipt:
+        """See ``RecordStore.commit``."""
+        prepared = prepare_commit(changes)
+        return self._writer.run(lambda connection: writes.commit(connection, prepared))
+
+    def owner_state(self, owner: OwnerKey) -> OwnerState:
+        """See ``RecordStore.owner_state``."""
+        with self._pool.read() as connection:
+            return reads.owner_state(connection, owner)
+
+    def get(self, memory_id: str, scope: Scope | None = None) -> MemoryRecord | None:
+        """See ``RecordStore.get``."""
+        with self._pool.read() as connection:
+            owner = 0 if scope is None else find_owner(connection, scope)[0]
+            return writes.current_version(connection, scope, owner, memory_id)
+
+    def read(self, query: Query, units: Collection[int]) -> list[MemoryRecord]:
+        """See ``RecordStore.read``."""
+        with self._pool.read() as connection:
+            return reads.read(connection, query, units)
+
+    def scan(
+        self, query: Query, *, limit: int, after: tuple[Micros, str] | None = None
+    ) -> list[MemoryRecord]:
+        """See ``RecordStore.scan``."""
+        if limit < 0:
+            raise UsageError(f"limit must not be negative, it is {limit}")
+        with self._pool.read() as connection:
+            return reads.scan(connection, query, limit=limit, after=after)
+
+    def count(self, query: Query) -> int:
+        """See ``RecordStore.count``."""
+        with self._pool.read() as connection:
+            return reads.count(connection, query)
+
+    def history(self, memory_id: str, scope: Scope | None = None) -> list[EventRecord]:
+        """See ``RecordStore.history``."""
+        with self._pool.read() as connection:
+            return reads.history(connection, memory_id, scope)
+
+    def search(self, request: SearchRequest) -> Candidates:
+        """See ``RecordStore.search``."""
+        # numpy is loaded by the first search, not by opening a store.
+        from .search import search
+        from .warm import WarmCache
+
+        if self._cache is None:
+            self._cache = WarmCache(self._cache_bytes)
+        with self._pool.read() as connection:
+            return search(connection, self._cache, request)
+
+    def messages(self, scope: Scope, units: Collection[int]) -> list[MessageRecord]:
+        """See ``RecordStore.messages``."""
+        with self._pool.read() as connection:
+            return reads.messages(connection, scope, units)
+
+    def retire_all(
+        self,
+        query: Query,
+        *,
+        recorded_at: Micros,
+        reason: str,
+        hide_messages: bool,
+        indexes: tuple[str, ...] = (),
+    ) -> int:
+        """See ``RecordStore.retire_all``."""
+        return self._writer.run(
+            lambda connection: writes.retire_all(
+                connection, query, recorded_at=recorded_at, reason=reason, hide=hide_messages, indexes=indexes
+            )
+        )
+
+    def claim_batches(
+        self,
+        *,
+        limit: int,
+        now: Micros,
+        lease_micros: int,
+        owner: OwnerKey | None = None,
+        recorded_before: Micros | None = None,
+    ) -> list[StoredBatch]:
+        """See ``RecordStore.claim_batches``."""
+        return self._writer.run(
+            lambda connection: batches.claim(
+                connection,
+                limit=limit,
+                now=now,
+                lease_micros=lease_micros,
+                owner=owner,
+                recorded_before=recorded_before,
+            )
+        )
+
+    def release_batch(self, batch_id: str, lease: str | None, *, error: str, not_before: Micros) -> None:
+        """See ``RecordStore.release_batch``."""
+        self._writer.run(
+            lambda connection: batches.release(
+                connection, batch_id, lease, error=error, not_before=not_before
+            )
+        )
+
+    def pending_batches(self, owner: OwnerKey | None = None) -> int:
+        """See ``RecordStore.pending_batches``."""
+        with self._pool.read() as connection:
+            return reads.pending_batches(connection, owner)
+
+    def index_work(self, index: str, *, limit: int) -> list[IndexWork]:
+        """See ``RecordStore.index_work``."""
+        with self._pool.read() as connection:
+            return reads.index_work(connection, index, limit)
+
+    def finish_index_work(self, index: str, done: Sequence[int], failed: Mapping[int, str]) -> None:
+        """See ``RecordStore.finish_index_work``."""
+
+        def work(connection: Connection) -> None:
+            connection.executemany(
+                "DELETE FROM index_work WHERE index_name = ? AND sequence = ?", [(index, s) for s in done]
+            )
+            connection.executemany(
+                "UPDATE index_work SET attempts = attempts + 1, last_error = ?"
+                " WHERE index_name = ? AND sequence = ?",
+                [(error, index, sequence) for sequence, error in failed.items()],
+            )
+
+        self._writer.run(work)
+
+    def missing_vectors(self, *, limit: int) -> list[Unembedded]:
+        """See ``RecordStore.missing_vectors``."""
+        with self._pool.read() as connection:
+            return reads.missing_vectors(connection, limit)
+
+    def put_vectors(
+        self, vectors: Sequence[tuple[Unembedded, Vector]], *, indexes: tuple[str, ...] = ()
+    ) -> None:
+        """See ``RecordStore.put_vectors``."""
+        packed = [(unit, pack_vector(vector)) for unit, vector in vectors]
+        self._writer.run(lambda connection: writes.put_vectors(connection, packed, indexes))
+
+    def metadata_keys(self) -> frozenset[str]:
+        """See ``RecordStore.metadata_keys``."""
+        with self._pool.read() as connection:
+            return frozenset(name for (name,) in connection.execute("SELECT name FROM metadata_keys"))
+
+    def is_empty(self) -> bool:
+        """See ``RecordStore.is_empty``."""
+        with self._pool.read() as connection:
+            return connection.execute("SELECT 1 FROM memories LIMIT 1").fetchone() is None
+
+    def reset(self) -> None:
+        """See ``RecordStore.reset``. The file is compacted afterwards and its journal emptied."""
+
+        def work(connection: Connection) -> None:
+            for table in _TABLES:
+                connection.execute(f"DELETE FROM {table}")
+            connection.execute("DELETE FROM meta WHERE key IN ('embedding', 'dimension')")
+
+        self._writer.run(work, after=_compact)
+
+    def size_bytes(self) -> int:
+        """See ``RecordStore.size_bytes``. For a store in memory: the size of its pages."""
+        if self._path == ":memory:":
+            with self._pool.read() as connection:
+                pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+                size: int = connection.execute("PRAGMA page_size").fetchone()[0]
+                return pages * size
+        with self._pool.read():  # also says whether the store is open
+            files = [Path(self._path + suffix) for suffix in ("", "-wal", "-shm")]
+            try:
+                return sum(file.stat().st_size for file in files if file.exists())
+            except OSError as error:
+                raise StorageUnavailableError(f"cannot read the size of {self.location}: {error}") from error
+
+    def close(self) -> None:
+        """See ``RecordStore.close``."""
+        self._finalizer()
+
+    def _before_fork(self) -> None:
+        self._writer.before_fork()
+        self._pool.before_fork()
+
+    def _after_fork(self, *, child: bool) -> None:
+        for part in (self._pool, self._writer):
+            if child:
+                part.after_fork_in_child()
+            else:
+                part.after_fork_in_parent()
+
+
+def _shut_down(writer: Writer, pool: Pool) -> None:
+    writer.close()
+    pool.close()
+
+
+def _identity(connection: Connection) -> EmbeddingIdentity | None:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'embedding'").fetchone()
+    if row is None:
+        return None
+    stored = json.loads(row[0])
+    return EmbeddingIdentity(model=stored["model"], dimension=stored["dimension"])
+
+
+def _set_identity(connection: Connection, *, identity: EmbeddingIdentity) -> None:
+    stored = _identity(connection)
+    if stored == identity:
+        return
+    if stored is not None:
+        raise EmbeddingMismatchError(
+            f"the store holds vectors of {stored.model!r} ({stored.dimension} dimensions), not of "
+            f"{identity.model!r} ({identity.dimension}): use that model, or embed everything again (reindex). "
+            "Nothing was changed"
+        )
+    claim_dimension(connection, identity.dimension)
+    value = json.dumps({"model": identity.model, "dimension": identity.dimension})
+    connection.execute("INSERT INTO meta (key, value) VALUES ('embedding', ?)", (value,))
+
+
+def _compact(connection: Connection) -> None:
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+_open_stores: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
+_forking: Final[list[SqliteStore]] = []
+_fork_lock: Final = threading.Lock()
+
+
+def _before_fork() -> None:
+    _fork_lock.acquire()
+    for store in list(_open_stores):
+        store._before_fork()
+        _forking.append(store)
+
+
+def _after_fork(*, child: bool) -> None:
+    for store in reversed(_forking):
+        store._after_fork(child=child)
+    _forking.clear()
+    _fork_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, child=False),
+        after_in_child=partial(_after_fork, child=True),
+    )

@@ -1,0 +1,430 @@
+"""What a transaction does: append messages, apply a change set, retire everything a query means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ... import analysis
+from ...errors import ConflictError, NotFoundError, UsageError
+from ...protocols import Applied, CommitReceipt, Query, RetireMemory, StoredBatch, Unembedded
+from ...types import MemoryRecord, Micros, Scope
+from .batches import complete_batch, hide_messages, insert_batch, owner_for_writing, replay
+from .conditions import query_condition, scope_condition
+from .draft import Draft, next_unit
+from .driver import Connection
+from .prepare import PreparedAdd, PreparedBatch, PreparedCommit, PreparedUpdate, Terms, payload_hash
+from .rows import (
+    M_RECORD_COLUMNS,
+    MEMORY,
+    SPACE_CODES,
+    TURN,
+    dump_metadata,
+    find_owner,
+    record_of,
+    records_of,
+)
+
+
+def append(connection: Connection, prepared: PreparedBatch) -> StoredBatch:
+    """See ``RecordStore.append``."""
+    batch = prepared.batch
+    owner, _ = owner_for_writing(connection, batch.scope.owner, batch.recorded_at)
+    earlier = replay(connection, owner, batch)
+    if earlier is not None:
+        return earlier
+    draft = Draft(connection, owner)
+    stored = insert_batch(draft, prepared)
+    draft.flush()
+    return stored
+
+
+def commit(connection: Connection, prepared: PreparedCommit) -> CommitReceipt:
+    """See ``RecordStore.commit``."""
+    changes = prepared.changes
+    owner, revision = owner_for_writing(connection, changes.scope.owner, changes.recorded_at)
+    if prepared.batch is not None:
+        earlier = replay(connection, owner, prepared.batch.batch)
+        if earlier is not None:
+            return CommitReceipt(revision=revision, applied=(), batch=earlier)
+    if changes.expected_revision is not None and changes.expected_revision != revision:
+        raise ConflictError(
+            f"the memories of {changes.scope.owner} changed since they were read (revision {revision}, not "
+            f"{changes.expected_revision}). Nothing was changed"
+        )
+    applied, stored = _Commit(connection, owner, prepared).run()
+    if any(one.outcome == "applied" for one in applied):
+        revision += 1
+        connection.execute("UPDATE owners SET revision = ? WHERE id = ?", (revision, owner))
+    return CommitReceipt(revision=revision, applied=tuple(applied), batch=stored)
+
+
+class _Commit:
+    """One change set on its way into the database."""
+
+    def __init__(self, connection: Connection, owner: int, prepared: PreparedCommit) -> None:
+        self._connection = connection
+        self._owner = owner
+        self._prepared = prepared
+        self._changes = prepared.changes
+        self._now = prepared.changes.recorded_at
+        self._draft = Draft(connection, owner, prepared.changes.indexes)
+        self._first_message: int | None = None
+        self._message_ids: dict[int, str] = {}
+        self._fresh: dict[tuple[object, ...], MemoryRecord] = {}
+        self._unit = next_unit(connection, "memories")
+
+    def run(self) -> tuple[list[Applied], StoredBatch | None]:
+        """Apply everything, in order."""
+        changes, stored = self._changes, None
+        if self._prepared.batch is not None:
+            stored = insert_batch(self._draft, self._prepared.batch)
+            self._first_message = stored.units[0] if stored.units else 0
+            self._message_ids = {unit: f"{stored.batch_id}:{i}" for i, unit in enumerate(stored.units)}
+        if changes.complete is not None:
+            self._complete(changes.complete)
+        if self._prepared.batch is None:
+            self._read_message_ids()
+        applied = [self._apply(change) for change in self._prepared.prepared]
+        self._store_message_vectors()
+        self._draft.flush()
+        if changes.result is not None:
+            stored = self._keep_result(changes.result(tuple(applied)), stored)
+        return applied, stored
+
+    def _keep_result(self, result: str, stored: StoredBatch | None) -> StoredBatch | None:
+        """Store the result with the batch that this commit finished, if any; returns the new batch."""
+        uuid = self._changes.complete
+        if uuid is None and stored is not None and stored.state == "done":
+            uuid = stored.batch_id
+        if uuid is not None:
+            self._connection.execute("UPDATE batches SET result = ? WHERE uuid = ?", (result, uuid))
+        return replace(stored, result=result) if stored is not None and uuid == stored.batch_id else stored
+
+    def _complete(self, batch_id: str) -> None:
+        row = complete_batch(
+            self._connection,
+            self._owner,
+            batch_id,
+            lease=self._changes.lease,
+            now=self._now,
+        )
+        if self._draft.batch is None:
+            self._draft.batch = row
+
+    def _read_message_ids(self) -> None:
+        units = {
+            unit
+            for one in self._prepared.prepared
+            if not isinstance(one, RetireMemory)
+            for unit in one.change.sources
+        }
+        if units:
+            rows = self._connection.execute(
+                "SELECT t.unit, b.uuid, t.position FROM json_each(?) u JOIN messages t ON t.unit = u.value"
+                " JOIN batches b ON b.id = t.batch WHERE t.owner = ?",
+                (json.dumps(sorted(units)), self._owner),
+            )
+            self._message_ids = {unit: f"{uuid}:{position}" for unit, uuid, position in rows}
+
+    def _cited(self, sources: tuple[int, ...]) -> dict[int, str]:
+        """The public ids of cited messages by unit, in order."""
+        units = sorted(set(sources))
+        if self._first_message is not None:
+            units = [self._first_message + position for position in units]
+        try:
+            return {unit: self._message_ids[unit] for unit in units}
+        except KeyError:
+            raise UsageError("a change cites a message that this owner does not have") from None
+
+    def _apply(self, one: PreparedAdd | PreparedUpdate | RetireMemory) -> Applied:
+        if isinstance(one, PreparedAdd):
+            return self._add(one)
+        self._draft.flush()  # earlier changes of the same set may concern the same memory
+        if isinstance(one, PreparedUpdate):
+            return self._update(one)
+        return self._retire(one)
+
+    def _add(self, one: PreparedAdd) -> Applied:
+        change, row = one.change, one.row
+        key = (row[3], row[4], row[5], one.text_key)
+        if change.skip_duplicate:
+            there = self._fresh.get(key) or self._stored_duplicate(key)
+            if there is not None:
+                return Applied(outcome="duplicate", record=there)
+        unit = self._unit
+        self._unit += 1
+        cited = self._cited(change.sources)
+        draft = self._draft
+        draft.memory(
+            unit,
+            row,
+            text_key=one.text_key,
+            terms=one.terms,
+            vector=one.vector,
+            content_hash=one.content_hash,
+        )
+        draft.sources(unit, cited)
+        if one.vector is not None:
+            draft.work(MEMORY, unit, change.memory_id, 1, removed=False)
+        draft.event("ADD", change.memory_id, 1, reason=change.reason, actor_id=change.actor_id, at=self._now)
+        record = record_of((unit, *row), tuple(cited.values()))
+        if change.expires_at is None or change.expires_at > self._now:
+            self._fresh.setdefault(key, record)
+        return Applied(outcome="applied", record=record)
+
+    def _stored_duplicate(self, key: tuple[object, ...]) -> MemoryRecord | None:
+        rows = self._connection.execute(
+            f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE m.agent_id IS ? AND m.run_id IS ?"
+            " AND m.actor_id IS ? AND m.text_key = ? AND m.owner = ? AND m.retired_at IS NULL"
+            " AND (m.expires_at IS NULL OR m.expires_at > ?) ORDER BY m.unit LIMIT 1",
+            (*key, self._owner, self._now),
+        ).fetchall()
+        return records_of(self._connection, rows)[0] if rows else None
+
+    def _current(self, memory_id: str, expected_revision: int | None) -> MemoryRecord:
+        record = current_version(self._connection, self._changes.scope, self._owner, memory_id)
+        if record is None:
+            raise NotFoundError(f"there is no memory {memory_id!r} in this scope. Nothing was changed")
+        if expected_revision is not None and record.revision != expected_revision:
+            raise ConflictError(
+                f"memory {memory_id} is at revision {record.revision}, not {expected_revision}: somebody "
+                "changed it. Nothing was changed"
+            )
+        return record
+
+    def _update(self, one: PreparedUpdate) -> Applied:
+        change = one.change
+        old = self._current(change.memory_id, change.expected_revision)
+        self._forget_fresh(old.memory_id)
+        unit = self._unit
+        self._unit += 1
+        carried = change.text is None and not change.sources
+        vector = self._vector_of(old.unit) if change.text is None and one.vector is None else one.vector
+        closed = close_version(
+            self._draft,
+            old,
+            now=self._now,
+            valid_to=change.valid_from,
+            deleted=False,
+            superseded_by=old.memory_id,
+        )
+        row = _next_row(old, one, self._now)
+        text, actor_id, event_time = row[6], row[5], row[12]
+        draft = self._draft
+        draft.memory(
+            unit,
+            row,
+            text_key=analysis.text_key(text),
+            terms=Terms.of(text, actor_id, event_time),
+            vector=vector,
+            content_hash=payload_hash(row),
+        )
+        cited = self._carried_sources(old.unit) if carried else self._cited(change.sources)
+        draft.sources(unit, cited)
+        if vector is not None:
+            draft.work(MEMORY, unit, old.memory_id, row[1], removed=False)
+        draft.event(
+            "UPDATE", old.memory_id, row[1], reason=change.reason, actor_id=change.actor_id, at=self._now
+        )
+        record = record_of((unit, *row), tuple(cited.values()))
+        return Applied(outcome="applied", record=record, previous=closed)
+
+    def _retire(self, change: RetireMemory) -> Applied:
+        old = self._current(change.memory_id, change.expected_revision)
+        self._forget_fresh(old.memory_id)
+        closed = close_version(
+            self._draft,
+            old,
+            now=self._now,
+            valid_to=change.valid_to,
+            deleted=True,
+            superseded_by=change.superseded_by,
+        )
+        self._draft.event(
+            "DELETE",
+            old.memory_id,
+            old.revision,
+            reason=change.reason,
+            actor_id=change.actor_id,
+            at=self._now,
+        )
+        if change.hide_sources:
+            self._draft.flush()
+            rows = self._connection.execute(
+                "SELECT DISTINCT s.message FROM memories m JOIN sources s ON s.memory = m.unit"
+                " WHERE m.memory_id = ? AND m.owner = ? AND NOT EXISTS (SELECT 1 FROM sources o"
+                " JOIN memories l ON l.unit = o.memory WHERE o.message = s.message AND l.retired_at IS NULL)",
+                (old.memory_id, self._owner),
+            ).fetchall()
+            hide_messages(self._draft, [row[0] for row in rows], self._now)
+        return Applied(outcome="applied", record=closed, previous=old)
+
+    def _forget_fresh(self, memory_id: str) -> None:
+        for key in [k for k, record in self._fresh.items() if record.memory_id == memory_id]:
+            del self._fresh[key]
+
+    def _vector_of(self, unit: int) -> bytes | None:
+        row = self._connection.execute(
+            "SELECT data FROM vectors WHERE owner = ? AND space = ? AND unit = ?", (self._owner, MEMORY, unit)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def _carried_sources(self, unit: int) -> dict[int, str]:
+        rows = self._connection.execute(
+            "SELECT s.message, b.uuid, t.position FROM sources s JOIN messages t ON t.unit = s.message"
+            " JOIN batches b ON b.id = t.batch WHERE s.memory = ? ORDER BY s.message",
+            (unit,),
+        )
+        return {message: f"{uuid}:{position}" for message, uuid, position in rows}
+
+    def _store_message_vectors(self) -> None:
+        vectors = self._prepared.message_vectors
+        if not vectors:
+            return
+        self._draft.flush()
+        offset = self._first_message or 0
+        rows = self._connection.execute(
+            "SELECT t.unit, b.uuid, t.position FROM json_each(?) u JOIN messages t ON t.unit = u.value"
+            " JOIN batches b ON b.id = t.batch WHERE t.owner = ? AND t.indexed = 1 AND t.hidden_at IS NULL",
+            (json.dumps([unit + offset for unit in vectors]), self._owner),
+        ).fetchall()
+        for unit, uuid, position in rows:
+            self._draft.vector(TURN, unit, vectors[unit - offset])
+            self._draft.work(TURN, unit, f"{uuid}:{position}", 1, removed=False)
+
+
+def _next_row(old: MemoryRecord, one: PreparedUpdate, now: Micros) -> tuple[Any, ...]:
+    change = one.change
+    return (
+        old.memory_id,
+        old.revision + 1,
+        old.user_id,
+        old.agent_id,
+        old.run_id,
+        old.actor_id if change.actor_id is None else change.actor_id,
+        old.text if change.text is None else change.text,
+        old.kind if change.kind is None else change.kind,
+        old.memory_type,
+        dump_metadata(old.metadata) if one.metadata is None else one.metadata,
+        old.origin,
+        old.trust,
+        old.event_time if change.event_time is None else change.event_time,
+        change.valid_from,
+        None,
+        old.created_at,
+        now,
+        None,
+        None,
+        None,
+        old.expires_at if change.expires_at is None else change.expires_at,
+        old.flags if change.text is None else change.flags,
+    )
+
+
+def current_version(
+    connection: Connection, scope: Scope | None, owner: int, memory_id: str
+) -> MemoryRecord | None:
+    """The current version of a memory inside a scope (None: anywhere), with its sources."""
+    condition, values = ("1", list[Any]()) if scope is None else scope_condition(scope, owner)
+    rows = connection.execute(
+        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE m.memory_id = ? AND m.retired_at IS NULL"
+        f" AND {condition}",
+        (memory_id, *values),
+    ).fetchall()
+    return records_of(connection, rows)[0] if rows else None
+
+
+def close_version(
+    draft: Draft,
+    old: MemoryRecord,
+    *,
+    now: Micros,
+    valid_to: Micros,
+    deleted: bool,
+    superseded_by: str | None,
+) -> MemoryRecord:
+    """End a current version; returns it as it stands then."""
+    draft.retire(old.unit, Terms.of(old.text, old.actor_id, old.event_time))
+    draft.connection.execute(
+        "UPDATE memories SET valid_to = ?, retired_at = ?, deleted_at = ?, superseded_by = ? WHERE unit = ?",
+        (valid_to, now, now if deleted else None, superseded_by, old.unit),
+    )
+    draft.work(MEMORY, old.unit, old.memory_id, old.revision, removed=True)
+    return replace(
+        old,
+        valid_to=valid_to,
+        retired_at=now,
+        deleted_at=now if deleted else None,
+        superseded_by=superseded_by,
+    )
+
+
+def retire_all(
+    connection: Connection,
+    query: Query,
+    *,
+    recorded_at: Micros,
+    reason: str,
+    hide: bool,
+    indexes: Iterable[str],
+) -> int:
+    """See ``RecordStore.retire_all``."""
+    owner, revision = find_owner(connection, query.scope)
+    if not owner:
+        return 0
+    draft = Draft(connection, owner, tuple(indexes))
+    condition, values = query_condition(query, owner)
+    rows = connection.execute(
+        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE {condition} AND m.retired_at IS NULL ORDER BY m.unit",
+        values,
+    ).fetchall()
+    for row in rows:
+        old = record_of(row)
+        close_version(draft, old, now=recorded_at, valid_to=recorded_at, deleted=True, superseded_by=None)
+        draft.event("DELETE", old.memory_id, old.revision, reason=reason, actor_id=None, at=recorded_at)
+    if hide:
+        where, narrowing = scope_condition(query.scope, owner, "t")
+        units = connection.execute(
+            f"SELECT t.unit FROM messages t WHERE {where} AND t.hidden_at IS NULL", narrowing
+        ).fetchall()
+        hide_messages(draft, [unit for (unit,) in units], recorded_at)
+        connection.execute(
+            "UPDATE batches AS t SET pending = 0, job = NULL, lease = NULL, lease_until = NULL"
+            f" WHERE {where} AND t.pending = 1",
+            narrowing,
+        )
+    draft.flush()
+    if rows:
+        connection.execute("UPDATE owners SET revision = ? WHERE id = ?", (revision + 1, owner))
+    return len(rows)
+
+
+def put_vectors(
+    connection: Connection, vectors: Sequence[tuple[Unembedded, bytes]], indexes: tuple[str, ...]
+) -> None:
+    """See ``RecordStore.put_vectors``."""
+    drafts: dict[int, Draft] = {}
+    for unit, data in vectors:
+        space = SPACE_CODES[unit.space]
+        if space == MEMORY:
+            row = connection.execute(
+                "SELECT o.id, m.memory_id, m.revision FROM memories m JOIN owners o ON o.id = m.owner"
+                " WHERE m.unit = ? AND m.retired_at IS NULL AND o.kind = ? AND o.value = ?",
+                (unit.unit, unit.owner.kind, unit.owner.value),
+            ).fetchone()
+        else:
+            row = connection.execute(
+                "SELECT o.id, b.uuid || ':' || t.position, 1 FROM messages t JOIN owners o ON o.id = t.owner"
+                " JOIN batches b ON b.id = t.batch WHERE t.unit = ? AND t.hidden_at IS NULL AND t.indexed = 1"
+                " AND o.kind = ? AND o.value = ?",
+                (unit.unit, unit.owner.kind, unit.owner.value),
+            ).fetchone()
+        if row is not None:
+            draft = drafts.setdefault(row[0], Draft(connection, row[0], indexes))
+            draft.vector(space, unit.unit, data)
+            draft.work(space, unit.unit, row[1], row[2], removed=False)
+    for draft in drafts.values():
+        draft.flush()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from .types import FLAG_QUESTION, FLAG_SMALLTALK, Micros
+from .types import FLAG_ASKS, FLAG_QUESTION, FLAG_SMALLTALK, Micros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +120,11 @@ def text_key(text: str) -> bytes:
 
 
 def text_flags(text: str) -> int:
-    """What kind of utterance it is: ``FLAG_QUESTION`` if it only asks, ``FLAG_SMALLTALK`` for greetings."""
+    """What kind of utterance it is, 0 for a plain statement.
+
+    ``FLAG_QUESTION`` if it only asks, ``FLAG_ASKS`` if it states something and then asks,
+    ``FLAG_SMALLTALK`` for greetings.
+    """
     stripped = text.strip()
     if len(stripped) <= 80 and _SMALLTALK.fullmatch(stripped):
         return FLAG_SMALLTALK
@@ -128,4 +132,5 @@ def text_flags(text: str) -> int:
         sentences = [s for s in _SENTENCE.findall(stripped) if s.strip()]
         if all(_QUESTION_END.search(s) or _SMALLTALK.fullmatch(s.strip()) for s in sentences):
             return FLAG_QUESTION
+        return FLAG_ASKS
     return 0

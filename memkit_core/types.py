@@ -32,6 +32,7 @@ MAX_ID_CHARS: Final = 1_024
 
 FLAG_QUESTION: Final = 1  # the unit only asks: it seldom answers anything
 FLAG_SMALLTALK: Final = 2  # greeting, thanks, farewell
+FLAG_ASKS: Final = 4  # states something, then ends with a question: the answer is likelier elsewhere
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from ..models.structured import ask
 from ..prompts import extract as prompt
 from ..protocols import Runtime
 from ..results import Rejection
-from ..types import Fact, Message, Micros, Scope, Usage, clean_text, to_micros
+from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope, Usage, clean_text, to_micros
 from .services import Services
 
 
@@ -44,7 +44,8 @@ def verbatim_facts(messages: Sequence[Message], scope: Scope) -> tuple[Fact, ...
             origin=message.origin,
         )
         for position, message in enumerate(messages)
-        if message.role in roles and not analysis.text_flags(message.content)
+        if message.role in roles
+        and not analysis.text_flags(message.content) & (FLAG_QUESTION | FLAG_SMALLTALK)
     )
 
 

@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..protocols import Candidates, Scored
-from ..types import FLAG_QUESTION, Micros, Space, to_datetime
+from ..types import FLAG_ASKS, FLAG_QUESTION, Micros, Space, to_datetime
 from .plan import Plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Shares of the two kinds of evidence; without a vector the keywords take both.
+#: Shares of the two kinds of evidence.
 DENSE: Final = 0.7
 KEYWORD: Final = 0.3
-#: A unit that has a third of what it could have at most is a full keyword match.
+#: Without a vector, keywords speak for both; with the shares' full weight they would drown the boosts.
+KEYWORD_ALONE: Final = 0.5
+#: A unit with a third of the BM25 that the question's terms can reach is a full match.
 KEYWORD_GAIN: Final = 3.0
 #: k1 + 1: what one term's BM25 weight can grow to, in units of its idf.
 BM25_CEILING: Final = 2.2
@@ -29,13 +31,18 @@ ACTOR: Final = 0.3
 DATE: Final = 0.3
 SESSION: Final = 0.2
 QUESTION: Final = -0.05
-FROM_PREVIOUS: Final = 0.3
-FROM_FOLLOWING: Final = 0.1
+#: Shares of a neighbour's lead that a turn inherits. Of the lead, not of the whole score: two strong turns
+#: side by side would push each other up and crowd out the other places where a question is answered.
+FROM_PREVIOUS: Final = 0.5
+FROM_FOLLOWING: Final = 0.2
 #: What a memory gains from the best message it cites.
 CITED: Final = 0.3
 
+_ASKING: Final = FLAG_QUESTION | FLAG_ASKS
+_NO: Final = float("nan")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
     """One candidate in its place.
 
@@ -102,7 +109,7 @@ class _Pool:
             return
         mass = candidates.idf_mass.get(scored[0].space, 0.0)
         bm25 = np.array([one.bm25 for one in scored])
-        keyword = _clip(bm25 * (KEYWORD_GAIN / (mass * BM25_CEILING))) if mass > 0 else np.zeros(len(scored))
+        keyword = bm25 * (KEYWORD_GAIN / (mass * BM25_CEILING)) if mass > 0 else np.zeros(len(scored))
         found = _clip(bm25 / mass) if mass > 0 else keyword
         cosine = np.array([_NO if one.cosine is None else one.cosine for one in scored], dtype=np.float64)
         embedded = ~np.isnan(cosine)
@@ -111,11 +118,11 @@ class _Pool:
             cosine = np.where(embedded, cosine, 0.0)
             dense = _clip(cosine / top)
             self._add("cosine", DENSE * dense * embedded)
-            self._add("keywords", np.where(embedded, KEYWORD, DENSE + KEYWORD) * keyword)
+            self._add("keywords", np.where(embedded, KEYWORD, KEYWORD_ALONE) * keyword)
             near = _clip((cosine - floor) / (top - floor)) * embedded
             self.relevance = np.maximum(near, found)
         else:
-            self._add("keywords", keyword)
+            self._add("keywords", KEYWORD_ALONE * keyword)
             self.relevance = found
 
     def _add(self, name: str, part: NDArray[Any]) -> None:
@@ -136,10 +143,9 @@ class _Pool:
             self._add("actor", np.array([ACTOR if same[one.actor_id] else 0.0 for one in self.scored]))
         if plan.between or plan.months:
             self._add("date", np.array([_dated(one.time, plan) for one in self.scored]))
-        if any(one.flags & FLAG_QUESTION for one in self.scored):
-            self._add(
-                "question", np.array([QUESTION * bool(one.flags & FLAG_QUESTION) for one in self.scored])
-            )
+        if any(one.flags & _ASKING for one in self.scored):
+            asking = [bool(one.flags & _ASKING) for one in self.scored]
+            self._add("question", QUESTION * np.array(asking, dtype=np.float64))
 
     def add_session_prior(self, mass: float) -> None:
         """A turn is likelier in a session that is about the question."""
@@ -159,7 +165,10 @@ class _Pool:
         padded = np.append(self.score, 0.0)  # row -1: no neighbour
         before = padded[[place.get(one.previous, -1) for one in self.scored]]
         after = padded[[place.get(one.following, -1) for one in self.scored]]
-        self._add("neighbours", FROM_PREVIOUS * before + FROM_FOLLOWING * after)
+        lead = FROM_PREVIOUS * (before - self.score).clip(0.0) + FROM_FOLLOWING * (after - self.score).clip(
+            0.0
+        )
+        self._add("neighbours", lead)
 
     def lift(self, turns: _Pool, candidates: Candidates) -> None:
         """A memory inherits from the best of the turns it cites."""
@@ -179,20 +188,20 @@ class _Pool:
     def best(self, limit: int, explain: bool) -> list[Ranked]:
         import numpy as np
 
-        rows: list[int] = np.lexsort((-np.array(self.units), -self.score))[:limit].tolist()
+        order = np.lexsort((-np.array(self.units), -self.score))[:limit]
+        rows: list[int] = order.tolist()
+        scores: list[float] = self.score[order].tolist()
+        relevances: list[float] = self.relevance[order].tolist()
+        parts: list[dict[str, float]] = [{} for _ in rows]
+        if explain:
+            columns: dict[str, list[float]] = {
+                name: part[order].tolist() for name, part in self.parts.items()
+            }
+            parts = [{name: column[place] for name, column in columns.items()} for place in range(len(rows))]
         return [
-            Ranked(
-                space=self.scored[row].space,
-                unit=self.units[row],
-                score=float(self.score[row]),
-                relevance=float(self.relevance[row]),
-                parts={name: float(part[row]) for name, part in self.parts.items()} if explain else {},
-            )
-            for row in rows
+            Ranked(self.scored[row].space, self.units[row], score, relevance, part)
+            for row, score, relevance, part in zip(rows, scores, relevances, parts, strict=True)
         ]
-
-
-_NO: Final = float("nan")
 
 
 def _clip(values: NDArray[Any]) -> NDArray[Any]:

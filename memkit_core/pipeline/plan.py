@@ -76,8 +76,8 @@ class Plan:
 
     Attributes:
         terms: Distinct keyword terms, at most 64.
-        embed_text: The question as it is embedded. Messages are said in the first person, so the name of
-            the one person asked about becomes I or my.
+        embed_text: The question as it is embedded. Messages are said in the first person, and a name in
+            them addresses somebody else: names of known actors become I or my.
         named_actor: The only known actor whom the question names, None if it names nobody or several.
         between: UTC ranges of the dates named, start inclusive, end exclusive. A day without a year stands
             for that day in the years around the present, a month without one for its latest occurrence.
@@ -166,7 +166,7 @@ def _mention(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _person(query: str, opening: str, actors: tuple[str, ...]) -> tuple[str | None, str]:
-    """The only actor named, and the question with the name in the first person."""
+    """The only actor named, and the question with all names in the first person."""
     if not actors:
         return None, query
     names = _names(actors)
@@ -177,17 +177,16 @@ def _person(query: str, opening: str, actors: tuple[str, ...]) -> tuple[str | No
         return None, query
     mentions = list(_mention(tuple(sorted(found))).finditer(opening))
     named = {_actor_of(match, names.actor) for match in mentions} - {None}
-    if len(named) != 1:
-        return None, query
+    only = named.pop() if len(named) == 1 else None
     if not query.isascii() and _NOT_LATIN.search(query):
-        return named.pop(), query
+        return only, query
     pieces: list[str] = []
     end = 0
     for match in mentions:
         if _actor_of(match, names.actor) is not None:
             pieces += [query[end : match.start()], "my" if _owns(match) else "I"]
             end = match.end()
-    return named.pop(), "".join(pieces) + query[end:]
+    return only, "".join(pieces) + query[end:]
 
 
 def _owns(match: re.Match[str]) -> bool:

@@ -6,12 +6,13 @@ Exit codes: 0 done, 1 memkit could not do it (one line on standard error says wh
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -53,15 +54,19 @@ def main() -> None:
     app()
 
 
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-) -> None:
-    if version:
+def _show_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"memkit-core {memkit_core.__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(  # pyright: ignore[reportUnusedFunction]  # typer calls it
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Long-term memory for agents."""
 
 
 @app.command()
@@ -69,9 +74,10 @@ def demo() -> None:
     """Show adds, updates, answers and history on a small conversation, in a store that is thrown away."""
     from memkit_core.demo import VERBATIM, introduction, model_from_environment, run_demo
 
-    console = _console()
+    console = Console(highlight=False)
     chosen = model_from_environment()
-    with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder, _errors():
+    # What the log says of the machine does not matter to a store that is thrown away.
+    with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder, _errors(logging.NullHandler()):
         store = f"sqlite:///{Path(folder, 'demo.db').as_posix()}"
         memory = None
         if chosen is not None:
@@ -116,7 +122,7 @@ def add(
         _console().print(Text("nothing to remember" if result.ok else "stored", style="dim"))
     else:
         for change in result.results:
-            _line(f"{change.event:<6}  {change.memory}", f"id {change.id}")
+            _line(f"{change.event:<6}  {change.memory}", f"id {change.id}" if change.id else change.reason)
     for failure in result.failed:
         _note(str(failure))
     if result.status == "pending":
@@ -206,9 +212,30 @@ def history(
         )
 
 
+class _Notes(logging.Handler):
+    """Log records as notes on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _note(record.getMessage())
+
+
 @contextmanager
-def _errors() -> Iterator[None]:
-    """Memkit's errors as one line and exit code 1, its warnings as notes."""
+def _errors(log: logging.Handler | None = None) -> Generator[None, None, None]:
+    """Memkit's errors as one line and exit code 1, its warnings and log as notes."""
+    handler = log or _Notes(logging.WARNING)
+    logger = logging.getLogger("memkit_core")
+    logger.addHandler(handler)
+    try:
+        with _warnings_as_notes():
+            yield
+    except MemkitError as error:
+        _fail(str(error))
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _warnings_as_notes() -> Generator[None, None, None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
@@ -227,10 +254,7 @@ def _errors() -> Iterator[None]:
 
         warnings.showwarning = as_note
         warnings.simplefilter("default", MemkitWarning)
-        try:
-            yield
-        except MemkitError as error:
-            _fail(str(error))
+        yield
 
 
 def _scope(user: str | None, agent: str | None, run: str | None) -> dict[str, Any]:
@@ -248,8 +272,7 @@ def _json_object(text: str | None, option: str) -> dict[str, Any] | None:
         raise typer.BadParameter(f"{option} is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise typer.BadParameter(f'{option} must be a JSON object such as \'{{"topic": "work"}}\'')
-    found: dict[str, Any] = value
-    return found
+    return cast("dict[str, Any]", value)
 
 
 def _console() -> Console:

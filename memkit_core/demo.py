@@ -38,7 +38,7 @@ CONVERSATION: Final = (
 QUESTIONS: Final = (
     "Where does Mara live?",
     "What is Mara allergic to?",
-    "When does Mara's sister get married?",
+    "When is her sister's wedding?",
 )
 
 #: Provider key in the environment -> the chat model that the demo then uses.
@@ -65,6 +65,7 @@ def run_demo(memory: Memory, console: Console) -> str | None:
     """
     console.print(Text("\nWhat was said, and what the memory made of it", style="bold"))
     changes: list[MemoryChange] = []
+    verbatim = False
     for said in CONVERSATION:
         result = memory.add(said.text, user_id=USER, observed_at=said.when)
         _show_add(console, said, result)
@@ -72,12 +73,15 @@ def run_demo(memory: Memory, console: Console) -> str | None:
             _search(memory, console, "What is still there: the messages, word for word", excerpts=True)
             return "; ".join(str(failure) for failure in result.failed) or "the extraction did not finish"
         changes += result.results
-    changed = next((change for change in changes if change.event == "UPDATE"), None)
-    if changed is None and (berlin := next((c for c in changes if "Berlin" in c.memory), None)) is not None:
-        changed = _correct_by_hand(memory, console, berlin)
+        verbatim = result.mode == "verbatim"
+    changed = next((change.id for change in changes if change.event in ("UPDATE", "DELETE")), None)
+    if changed is None:
+        changed = next((change.id for change in changes if "Berlin" in change.memory), None)
+        if changed is not None and verbatim:
+            _correct_by_hand(memory, console, changed)
     _search(memory, console, "What it answers now")
     if changed is not None:
-        _show_history(memory, console, changed.id)
+        _show_history(memory, console, changed)
     return None
 
 
@@ -106,17 +110,15 @@ def _change_line(change: MemoryChange) -> Text:
     return line
 
 
-def _correct_by_hand(memory: Memory, console: Console, berlin: MemoryChange) -> MemoryChange:
+def _correct_by_hand(memory: Memory, console: Console, berlin: str) -> None:
     """Do what a model would have decided, as an application without a model can."""
     console.print(
         Text(
-            "\nNobody has told the memory that Madrid replaces Berlin: that decision takes a model.\n"
-            f"Without one the application says it: memory.update({berlin.id!r}, 'I live in Madrid.')"
+            "\nNobody told the memory that Madrid replaces Berlin: that decision takes a model.\n"
+            "Without one the application says it: memory.update(id, 'I live in Madrid.')"
         )
     )
-    change = memory.update(berlin.id, "I live in Madrid.", user_id=USER)
-    console.print(_change_line(change))
-    return change
+    console.print(_change_line(memory.update(berlin, "I live in Madrid.", user_id=USER)))
 
 
 def _search(memory: Memory, console: Console, title: str, *, excerpts: bool = False) -> None:
@@ -126,7 +128,7 @@ def _search(memory: Memory, console: Console, title: str, *, excerpts: bool = Fa
             question, user_id=USER, limit=1, include=("memories", "excerpts") if excerpts else ("memories",)
         )
         texts = [hit.memory for hit in found.results] or [excerpt.text for excerpt in found.excerpts]
-        console.print(Text(f"    {question:<38}", style="cyan").append(texts[0] if texts else "-", "default"))
+        console.print(Text(f"    {question:<31}", style="cyan").append(texts[0] if texts else "-", "default"))
 
 
 def _show_history(memory: Memory, console: Console, memory_id: str) -> None:

@@ -15,7 +15,7 @@ EVERYTHING = None
 
 #: Room -> the rooms it may import. ``__init__`` stands for memkit_core's public names.
 RULES: dict[str, set[str] | None] = {
-    "__init__": {"config", "errors", "filters", "memory", "results", "types"},
+    "__init__": {"async_memory", "config", "errors", "filters", "memory", "results", "scoped", "types"},
     "types": {"errors"},
     "errors": {"types"},
     "filters": VALUES,
@@ -37,6 +37,7 @@ RULES: dict[str, set[str] | None] = {
     "scoped": EVERYTHING,
     "verbs": EVERYTHING,
     "memory": EVERYTHING,
+    "async_memory": EVERYTHING,
     "demo": PUBLIC,
     "cli": {*PUBLIC, "demo", "evaluation"},
 }
@@ -45,7 +46,7 @@ RULES: dict[str, set[str] | None] = {
 KNOWN_BY: dict[str, set[str]] = {
     "anyio": set(),
     "langchain": {"models"},
-    "langchain_core": {"models", "testing", "memory", "engine", "config", "indexes"},
+    "langchain_core": {"models", "testing", "memory", "async_memory", "indexes"},
     "langchain_openai": {"models"},
     "onnxruntime": {"models"},
     "pysqlite3": {"storage"},
@@ -63,6 +64,8 @@ HEAVY = {
 }
 #: Modules that are themselves only imported inside functions, with what they need.
 LOADED_ON_USE: dict[str, set[str]] = {
+    "memkit_core.storage.sqlite.search": {"numpy"},
+    "memkit_core.storage.sqlite.warm": {"numpy"},
     "memkit_core.testing.chat": {"langchain_core"},
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,21 +103,20 @@ def test_a_provider_that_cannot_be_reached_is_a_message(
 
 
 def test_a_key_without_the_provider_s_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
-    monkeypatch.setitem(sys.modules, "langchain_openai", None)
+    assert find_spec("langchain_mistralai") is None
+    monkeypatch.setenv("MISTRAL_API_KEY", "canary")
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 0, result.output
-    assert "OPENAI_API_KEY is set, but" in result.stderr
-    assert "memkit-core[openai]" in result.stderr
+    assert "MISTRAL_API_KEY is set, but" in result.stderr
+    assert "langchain-mistralai" in result.stderr
     assert "verbatim mode" in result.stdout
 
 
 def test_a_model_asked_for_by_name_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEMKIT_LLM", "openai:gpt-5-mini")
-    monkeypatch.setitem(sys.modules, "langchain_openai", None)
+    monkeypatch.setenv("MEMKIT_LLM", "mistralai:mistral-small-latest")
     result = CliRunner().invoke(app, ["demo"])
     assert result.exit_code == 1
-    assert "memkit-core[openai]" in result.stderr
+    assert "langchain-mistralai" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -15,6 +15,8 @@ from ..types import clean_text
 MAX_REPLY_CHARS: Final = 1_048_576
 #: Deepest nesting of objects and lists that is read.
 MAX_DEPTH: Final = 64
+#: Most JSON-like stretches of a reply that are looked at.
+MAX_STRETCHES: Final = 1_000
 #: Longest number literal that is read, in characters.
 MAX_NUMBER_CHARS: Final = 64
 
@@ -52,14 +54,16 @@ def decode_json(text: str) -> object:
     found: list[object] = []
     problem = ""
     try:
-        for span in _spans(body):
+        for count, span in enumerate(_spans(body)):
+            if count == MAX_STRETCHES:
+                raise _BadJsonError("the reply holds too many braces and brackets outside of one JSON value")
             try:
                 value = clean_value(_DECODER.decode(span))
             except ValueError as error:  # a JSONDecodeError, or one of ours
                 if "{" in span:  # else prose such as "[1, 2 and 3]"
                     problem = problem or f"broken JSON: {error}"
             else:
-                if isinstance(value, dict) or span == whole:
+                if span[0] == "{" or span == whole:
                     found.append(value)
     except _BadJsonError as error:  # the rest cannot be told apart: what stood before it is no answer either
         problem = str(error)

@@ -287,6 +287,21 @@ def _call_error(model: Any, error: Exception) -> ModelError:
         return ModelOutputError("the reply was cut off by the model's output limit", reason="truncated")
     if kind == "ContentFilterFinishReasonError":
         return ModelOutputError("the provider's filter refused the answer", reason="refused")
+    reply = _unread_reply(error)
+    if reply is not None:
+        return ModelOutputError(
+            "the reply holds no JSON that the client could read", reason="unparsable", raw=reply
+        )
     status = getattr(error, "status_code", None)
     code = f" (status {status})" if isinstance(status, int) else ""
     return ModelCallError(f"{type(model).__name__} failed: {kind}{code}")
+
+
+def _unread_reply(error: Exception) -> str | None:
+    """The reply itself, if a client raised because it could not read it."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return first["input"] if first["type"] == "json_invalid" and isinstance(first["input"], str) else None
+    if type(error).__name__ == "OutputParserException":  # LangChain's parsers
+        return str(getattr(error, "llm_output", None) or "")
+    return None

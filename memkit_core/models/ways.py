@@ -10,10 +10,12 @@ import json
 import logging
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError, create_model, model_validator
 
 Way: TypeAlias = Literal["native", "tools", "text"]
 Prompt: TypeAlias = list[Any]
@@ -81,7 +83,25 @@ def extended(prompt: Prompt, note: str) -> Prompt:
 
 
 def _native(model: Any, schema: type[BaseModel]) -> Any:
-    return model.with_structured_output(schema, include_raw=True)
+    return model.with_structured_output(_unresisting(schema), include_raw=True)
+
+
+@lru_cache(maxsize=64)
+def _unresisting(schema: type[BaseModel]) -> type[BaseModel]:
+    """A class of the same name and JSON schema that accepts any object.
+
+    Some clients validate a reply themselves and raise, and with that the reply, its good items and its cost
+    would be lost. What was replied is validated afterwards, with the schema itself.
+    """
+
+    def accept(cls: type[BaseModel], value: Any, check: Callable[[Any], BaseModel]) -> BaseModel:
+        try:
+            return check(value)
+        except ValidationError:
+            return cls.model_construct()
+
+    validators: dict[str, Any] = {"accept_anything": model_validator(mode="wrap")(accept)}
+    return create_model(schema.__name__, __base__=schema, __doc__=schema.__doc__, __validators__=validators)
 
 
 def _tools(model: Any, schema: type[BaseModel]) -> Any:

@@ -212,6 +212,29 @@ def history(
         )
 
 
+@eval_app.command("locomo")
+def eval_locomo(
+    data: Annotated[Path, typer.Option("--data", exists=True, help="A LoCoMo file, or a folder of them.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the figures to this file.")
+    ] = None,
+    embedder: Annotated[str, typer.Option(help="Embedding model; none: keywords only.")] = "auto",
+) -> None:
+    """Measure how well questions about long conversations find the turns that answer them."""
+    from memkit_core.evaluation.run import evaluate_locomo
+
+    with _errors():
+        try:
+            evaluate_locomo(data, console=Console(highlight=False), embedder=embedder, json_file=json_file)
+        except OSError as error:
+            _fail(str(error))
+
+
+@eval_app.callback()
+def _eval() -> None:  # pyright: ignore[reportUnusedFunction]  # keeps `locomo` a command of its own
+    """Measure on published data sets."""
+
+
 class _Notes(logging.Handler):
     """Log records as notes on standard error."""
 

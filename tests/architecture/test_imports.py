@@ -32,7 +32,7 @@ RULES: dict[str, set[str] | None] = {
     "graphs": BACKEND,
     "testing": BACKEND,
     "maintenance": {*VALUES, "pipeline", "protocols", *PUBLIC},
-    "evaluation": {*VALUES, "pipeline", "protocols", *PUBLIC},
+    "evaluation": {*VALUES, "pipeline", "protocols", "memory", *PUBLIC},
     "engine": EVERYTHING,
     "scoped": EVERYTHING,
     "verbs": EVERYTHING,

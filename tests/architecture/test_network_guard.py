@@ -43,6 +43,7 @@ def test_a_swallowed_attempt_is_still_noticed(what: str, guarded: list[str], tmp
 def test_what_stays_on_the_machine_is_no_attempt(guarded: list[str], tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import asyncio, socket\nasyncio.run(asyncio.sleep(0))\none, other = socket.socketpair()\none.send(b'x')\n"
+        "import asyncio, socket\nasyncio.run(asyncio.sleep(0))\n"
+        "one, other = socket.socketpair()\none.send(b'x')\n"
     )
     assert subprocess.run([*guarded, str(script)], timeout=30).returncode == 0

@@ -157,3 +157,13 @@ def test_the_command_line_sees_what_the_library_wrote(folder: Path) -> None:
         memory.update(change.id, "I live in Madrid.", user_id="mara")
     events = memkit_json("history", change.id)
     assert [event["new_memory"] for event in events] == ["I live in Berlin.", "I live in Madrid."]
+
+
+def test_an_evaluation_that_cannot_run(folder: Path) -> None:
+    memkit("eval", "locomo", code=2)
+    memkit("eval", "locomo", "--data", "no-such-folder", code=2)
+    (folder / "bad.json").write_text("{}")
+    assert one_line(memkit("eval", "locomo", "--data", "bad.json", code=1).stderr)
+    assert one_line(
+        memkit("eval", "locomo", "--data", str(folder), "--json", "no/such/file.json", code=1).stderr
+    )

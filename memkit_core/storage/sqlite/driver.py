@@ -91,6 +91,8 @@ def configure(connection: Connection, durability: Durability) -> Connection:
     connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA cache_size = -8000")
+    # Hot pages are then copied back four times less often than by default.
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
     register_functions(connection)
     return connection
 

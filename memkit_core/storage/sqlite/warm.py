@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -23,23 +24,21 @@ UNKNOWN: Final = -(2**62)
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
+# Unsorted, and without the vectors: numpy sorts numbers faster than SQLite sorts rows.
 _MEMORY_SELECT: Final = (
     "SELECT m.unit, m.length, COALESCE(m.event_time, {unknown}), m.flags, m.actor_id, m.agent_id, m.run_id,"
     " COALESCE(m.expires_at, {never}), m.recorded_at, m.valid_from, COALESCE(m.retired_at, {never}),"
-    " COALESCE(m.valid_to, {unknown}), v.data, v.crc32 FROM memories m LEFT JOIN vectors v"
-    " ON v.owner = m.owner AND v.space = ? AND v.unit = m.unit"
-    " WHERE m.owner = ? AND m.retired_at IS {state} NULL ORDER BY m.unit"
-)
-_TURN_SELECT: Final = (
-    "SELECT t.unit, t.length, t.observed_at, t.flags, t.actor_id, t.agent_id, t.run_id, t.session,"
-    " t.session_position, 0, 0, 0, v.data, v.crc32 FROM messages t LEFT JOIN vectors v"
-    " ON v.owner = t.owner AND v.space = ? AND v.unit = t.unit"
-    " WHERE t.owner = ? AND t.hidden_at IS NULL AND t.indexed = 1 ORDER BY t.unit"
+    " COALESCE(m.valid_to, {unknown}) FROM memories m INDEXED BY {index}"
+    " WHERE m.owner = ? AND m.retired_at IS {state} NULL"
 )
 _SELECTS: Final = {
-    MEMORY: _MEMORY_SELECT.format(unknown=UNKNOWN, never=NEVER, state=""),
-    RETIRED: _MEMORY_SELECT.format(unknown=UNKNOWN, never=NEVER, state="NOT"),
-    TURN: _TURN_SELECT,
+    MEMORY: _MEMORY_SELECT.format(unknown=UNKNOWN, never=NEVER, index="memories_listing", state=""),
+    RETIRED: _MEMORY_SELECT.format(unknown=UNKNOWN, never=NEVER, index="memories_retired", state="NOT"),
+    TURN: (
+        "SELECT t.unit, t.length, t.observed_at, t.flags, t.actor_id, t.agent_id, t.run_id, t.session,"
+        " t.session_position, 0, 0, 0 FROM messages t INDEXED BY messages_owner"
+        " WHERE t.owner = ? AND t.hidden_at IS NULL AND t.indexed = 1"
+    ),
 }
 
 
@@ -110,7 +109,8 @@ class Partition:
         if not len(self.units) or not len(wanted):
             return np.empty(0, dtype=np.intp)
         rows = np.minimum(np.searchsorted(self.units, wanted), len(self.units) - 1)
-        return rows[self.units[rows] == wanted]
+        present: NDArray[np.intp] = rows[self.units[rows] == wanted]
+        return present
 
     def term(self, connection: Connection, term: str) -> Term:
         """What a term contributes; read from the database the first time."""
@@ -195,13 +195,11 @@ def load(connection: Connection, owner: int, space: int, tag: int) -> Partition:
     Raises:
         IntegrityError: A vector does not fit its checksum or the others' dimension.
     """
-    rows = connection.execute(_SELECTS[space], (space, owner)).fetchall()
-    if rows:
-        columns: list[Any] = list(zip(*rows, strict=True))
-    else:
-        columns = [()] * 14
+    rows = connection.execute(_SELECTS[space], (owner,)).fetchall()
+    rows.sort(key=itemgetter(0))
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * 12
     numbers = np.array([columns[0], columns[1], columns[2], *columns[7:12]], dtype=np.int64)
-    matrix, has_vector = _matrix(columns[12], columns[13])
+    matrix, has_vector = _matrix(connection, owner, space, numbers[0])
     agents, runs = (np.array(columns[i], dtype=object) for i in (5, 6))
     cites = (np.empty(0, dtype=np.intp), np.empty(0, dtype=np.int64))
     if space != TURN:
@@ -233,25 +231,30 @@ def load(connection: Connection, owner: int, space: int, tag: int) -> Partition:
 
 
 def _matrix(
-    blobs: tuple[bytes | None, ...], checksums: tuple[int | None, ...]
+    connection: Connection, owner: int, space: int, units: Ints
 ) -> tuple[Floats | None, NDArray[np.bool_] | None]:
-    size = next((len(blob) for blob in blobs if blob is not None), 0)
-    if not size:
+    """The vectors of the units, row by row, and which rows have one."""
+    found = connection.execute(
+        "SELECT unit, data, crc32 FROM vectors WHERE owner = ? AND space = ? ORDER BY unit", (owner, space)
+    ).fetchall()
+    if not found:
         return None, None
-    missing = bytes(size)
-    complete = True
-    for blob, checksum in zip(blobs, checksums, strict=True):
-        if blob is None:
-            complete = False
-        elif len(blob) != size or crc32(blob) != checksum:
+    size = len(found[0][1])
+    for _, blob, checksum in found:
+        if len(blob) != size or crc32(blob) != checksum:
             raise IntegrityError(
                 "a stored vector does not match its checksum; restore the file from a backup"
             )
-    joined = b"".join(blobs) if complete else b"".join(blob or missing for blob in blobs)  # type: ignore[arg-type]
-    matrix = np.frombuffer(joined, dtype="<f2").reshape(len(blobs), -1).astype(np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
-    matrix /= np.where(lengths > 0, lengths, 1)[:, None]
-    return matrix, None if complete else np.array([blob is not None for blob in blobs])
+    halves = np.frombuffer(b"".join([row[1] for row in found]), dtype="<f2").reshape(len(found), -1)
+    vectors = halves.astype(np.float32)
+    vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    if len(found) == len(units):
+        return vectors, None
+    has_vector = np.zeros(len(units), dtype=np.bool_)
+    has_vector[np.searchsorted(units, np.array([row[0] for row in found], dtype=np.int64))] = True
+    matrix = np.zeros((len(units), vectors.shape[1]), dtype=np.float32)
+    matrix[has_vector] = vectors
+    return matrix, has_vector
 
 
 def _sessions(sessions: Ints, positions: Ints, lengths: Ints) -> Sessions:

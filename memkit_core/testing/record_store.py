@@ -1,0 +1,20 @@
+"""What every record store must do, as a test class.
+
+Subclass it in a test module and give it a fixture::
+
+    class TestMyStore(RecordStoreConformance):
+        @pytest.fixture
+        def store(self):
+            with open_my_store() as store:
+                yield store
+"""
+
+from __future__ import annotations
+
+from .record_reading import ReadingConformance
+from .record_search import SearchConformance
+from .record_writing import LeaseConformance, WritingConformance
+
+
+class RecordStoreConformance(WritingConformance, LeaseConformance, ReadingConformance, SearchConformance):
+    """Every test of the contract of ``RecordStore``. Each takes an empty store from the fixture ``store``."""

@@ -76,8 +76,7 @@ def demo() -> None:
 
     console = Console(highlight=False)
     chosen = model_from_environment()
-    # What the log says of the machine does not matter to a store that is thrown away.
-    with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder, _errors(logging.NullHandler()):
+    with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder, _errors():
         store = f"sqlite:///{Path(folder, 'demo.db').as_posix()}"
         memory = None
         if chosen is not None:
@@ -114,7 +113,7 @@ def add(
     """Remember a text."""
     scope = _scope(user, agent, run)
     details = _json_object(metadata, "--metadata")
-    with _errors(), Memory(llm=llm, store=store) as memory:
+    with _errors(show_log=True), Memory(llm=llm, store=store) as memory:
         result = memory.add(text, **scope, infer=infer, metadata=details)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
@@ -126,7 +125,9 @@ def add(
     for failure in result.failed:
         _note(str(failure))
     if result.status == "pending":
-        _note("the text is kept and searchable; extraction is tried again when the store is next opened")
+        _note(
+            "the text is kept (memkit search --excerpts finds it); the next opening with a model extracts it"
+        )
 
 
 @app.command()
@@ -139,13 +140,17 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many memories at most.")] = 10,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Least relevance, 0 to 1.")] = None,
     filters: FilterOption = None,
+    excerpts: Annotated[bool, typer.Option("--excerpts", help="Also what was said, word for word.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find memories, the most relevant first."""
     scope = _scope(user, agent, run)
     conditions = _json_object(filters, "--filter")
+    include = ("memories", "excerpts") if excerpts else ("memories",)
     with _errors(), Memory(store=store) as memory:
-        result = memory.search(query, **scope, limit=limit, threshold=threshold, filters=conditions)
+        result = memory.search(
+            query, **scope, limit=limit, threshold=threshold, filters=conditions, include=include
+        )
     for text in result.degraded:
         _note(text)
     if as_json:
@@ -153,7 +158,13 @@ def search(
         return
     for hit in result.results:
         _line(f"{hit.relevance:.2f}  {hit.memory}", f"id {hit.id}  since {hit.valid_from:%Y-%m-%d}")
-    if not result.results:
+    for excerpt in result.excerpts:
+        speaker = excerpt.actor_id or excerpt.role
+        _line(
+            f"{excerpt.relevance:.2f}  {speaker}: {excerpt.text}",
+            f"said {excerpt.observed_at:%Y-%m-%d %H:%M}",
+        )
+    if not result.results and not result.excerpts:
         _console().print(Text("nothing found", style="dim"))
 
 
@@ -243,9 +254,12 @@ class _Notes(logging.Handler):
 
 
 @contextmanager
-def _errors(log: logging.Handler | None = None) -> Generator[None, None, None]:
-    """Memkit's errors as one line and exit code 1, its warnings and log as notes."""
-    handler = log or _Notes(logging.WARNING)
+def _errors(*, show_log: bool = False) -> Generator[None, None, None]:
+    """Memkit's errors as one line and exit code 1, its warnings as notes.
+
+    ``show_log`` is for what writes to a user's store: what the log warns of, such as an old SQLite, concerns it.
+    """
+    handler = _Notes(logging.WARNING) if show_log else logging.NullHandler()
     logger = logging.getLogger("memkit_core")
     logger.addHandler(handler)
     try:

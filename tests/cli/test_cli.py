@@ -167,3 +167,16 @@ def test_an_evaluation_that_cannot_run(folder: Path) -> None:
     assert one_line(
         memkit("eval", "locomo", "--data", str(folder), "--json", "no/such/file.json", code=1).stderr
     )
+
+
+@pytest.mark.network  # to a closed port of this machine
+def test_a_model_that_cannot_be_reached_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    result = memkit("add", "I live in Berlin.", "--user", "mara", "--llm", "openai:gpt-5-mini")
+    assert result.stdout == "stored\n"
+    assert "ModelCallError" in result.stderr
+    assert "the next opening with a model extracts it" in result.stderr
+    assert "sk-canary" not in result.output
+    assert memkit("list", "--user", "mara").stdout == "no memories\n"
+    assert "user: I live in Berlin." in memkit("search", "Berlin", "--user", "mara", "--excerpts").stdout

@@ -257,7 +257,7 @@ class _Notes(logging.Handler):
 def _errors(*, show_log: bool = False) -> Generator[None, None, None]:
     """Memkit's errors as one line and exit code 1, its warnings as notes.
 
-    ``show_log`` is for what writes to a user's store: what the log warns of, such as an old SQLite, concerns it.
+    ``show_log`` is for what writes to a user's store: what the log warns of (an old SQLite) concerns it.
     """
     handler = _Notes(logging.WARNING) if show_log else logging.NullHandler()
     logger = logging.getLogger("memkit_core")

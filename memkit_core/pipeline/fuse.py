@@ -1,8 +1,8 @@
 """One order out of many signals, by a weighted sum over fixed ranges.
 
 Every signal is scaled by a constant, never by the best of the pool: an unrelated question then scores low
-instead of 1.0, and a unit's score does not depend on which other candidates were proposed. Boosts are
-soft: a wrong guess about the person or the date costs a place, never the answer.
+instead of 1.0, and a unit's own evidence weighs the same whoever else was proposed. Boosts are soft: a
+wrong guess about the person or the date costs a place, never the answer.
 """
 
 from __future__ import annotations

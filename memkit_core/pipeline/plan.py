@@ -218,6 +218,8 @@ def _dates(opening: str, now: Micros) -> tuple[tuple[tuple[Micros, Micros], ...]
             between[_near(" ".join(parts["near"].casefold().split()), now)] = None
             continue
         for year, month, day in _readings(parts):
+            if month is not None and not 1 <= month <= 12:
+                continue
             if year is None and day is None and month is not None:
                 months.add(month)
             for span in _spans(year, month, day, now):
@@ -245,8 +247,6 @@ def _spans(
 ) -> Iterator[tuple[Micros, Micros]]:
     """The ranges a date stands for; none if there is no such day."""
     today = to_datetime(now)
-    if month is not None and not 1 <= month <= 12:
-        return
     if year is not None:
         years: Sequence[int] = (year,)
     elif day is not None:

@@ -1,0 +1,1 @@
+"""Measuring memkit on published data sets."""

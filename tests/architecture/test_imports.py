@@ -67,6 +67,11 @@ LOADED_ON_USE: dict[str, set[str]] = {
     "memkit_core.storage.sqlite.search": {"numpy"},
     "memkit_core.storage.sqlite.warm": {"numpy"},
     "memkit_core.testing.chat": {"langchain_core"},
+    "memkit_core.testing.record_reading": {"numpy"},
+    "memkit_core.testing.record_search": {"numpy"},
+    "memkit_core.testing.record_store": set(),  # put together from the three beside it
+    "memkit_core.testing.record_writing": {"numpy"},
+    "memkit_core.testing.vector_index": {"numpy"},
 }
 
 FILES = module_files()

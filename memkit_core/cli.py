@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import tempfile
 import warnings
 from collections.abc import Generator
@@ -234,9 +235,11 @@ def eval_locomo(
     """Measure how well questions about long conversations find the turns that answer them."""
     from memkit_core.evaluation.run import evaluate_locomo
 
+    # A file or pipe has no width of its own, and the table needs more than the 80 columns assumed for it.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     with _errors():
         try:
-            evaluate_locomo(data, console=Console(highlight=False), embedder=embedder, json_file=json_file)
+            evaluate_locomo(data, console=console, embedder=embedder, json_file=json_file)
         except OSError as error:
             _fail(str(error))
 

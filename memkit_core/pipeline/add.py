@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -259,6 +260,7 @@ class _Work:
                 # Another process wrote to this owner since recall: what is true has changed, decide again.
                 if attempt == services.settings.decide_attempts - 1:
                     raise
+                await rt.sleep(random.uniform(0, 0.02) * 2**attempt)  # noqa: S311 - keeps two writers apart
         raise AssertionError("the loop returns or raises")
 
     async def _commit(

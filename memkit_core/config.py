@@ -99,7 +99,7 @@ class MemoryConfig(_Part):
             if self.vector_store.provider != "sqlite":
                 raise ConfigError(
                     f"vector_store provider {self.vector_store.provider!r} is not in this release; 'sqlite' "
-                    "is. An object with memkit_core.protocols.VectorIndex can be passed as Memory(vector_store=…)"
+                    "is. An object with memkit_core.protocols.VectorIndex goes into Memory(vector_store=…)"
                 )
             path = self.vector_store.config.get("path")
             if not isinstance(path, str) or set(self.vector_store.config) != {"path"}:

@@ -19,7 +19,7 @@ from .pipeline.flush import flush
 from .pipeline.services import Services
 from .protocols import RecordStore, Runtime, VectorIndex
 from .results import FlushResult
-from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Gates, Workers, drive
+from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Gates, Ids, Workers, drive
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -36,7 +36,7 @@ class Engine:
     def __init__(
         self, *, store: RecordStore, chat: Any, embedder: Embedder | None, index: VectorIndex | None
     ) -> None:
-        self.services = Services(store=store, chat=chat, embedder=embedder, index=index)
+        self.services = Services(store=store, new_id=Ids(), chat=chat, embedder=embedder, index=index)
         self._gates = Gates()
         self._gather_workers = Workers(8, "memkit-gather")
         self._storage_workers = Workers(STORAGE_THREADS, "memkit-storage")

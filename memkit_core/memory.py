@@ -249,7 +249,7 @@ class Memory:
         agent_id: str | None = None,
         run_id: str | None = None,
     ) -> MemoryItem | None:
-        """The memory with this id, None if there is none or, with ids given, none in their scope.
+        """The memory with this id, None if there is none, or none in the scope given.
 
         Raises:
             UsageError: An argument is wrong.
@@ -333,7 +333,7 @@ class Memory:
             actor_id: Who changes it, for the history.
 
         Raises:
-            NotFoundError: No such memory or, with ids given, none in their scope. Nothing was changed.
+            NotFoundError: No such memory, or none in the scope given. Nothing was changed.
             UsageError: An argument is wrong. Nothing was changed.
         """
         return drive(
@@ -360,7 +360,7 @@ class Memory:
         Messages that no other memory rests on are taken out of search with it.
 
         Raises:
-            NotFoundError: No such memory or, with ids given, none in their scope. Nothing was changed.
+            NotFoundError: No such memory, or none in the scope given. Nothing was changed.
         """
         return drive(self._verbs.delete(memory_id, scope_or_none(user_id, agent_id, run_id)))
 
@@ -391,7 +391,7 @@ class Memory:
         agent_id: str | None = None,
         run_id: str | None = None,
     ) -> list[HistoryEvent]:
-        """What happened to a memory, oldest first; empty if there never was one or, with ids given, none in their scope.
+        """What happened to a memory, oldest first; empty if there is none, or none in the scope given.
 
         Raises:
             UsageError: An argument is wrong.

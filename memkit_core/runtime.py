@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import secrets
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -235,6 +237,27 @@ class Workers:
         if self._pool is not None and self._pid == os.getpid():
             self._pool.shutdown(wait=True)
             self._pool = None
+
+
+class Ids:
+    """Fresh ids that sort by the time they were made: UUID version 7 (RFC 9562, section 6.2, method 3)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._last = 0
+
+    def __call__(self) -> str:
+        """A fresh id."""
+        if self._pid != os.getpid():  # another thread may have held the lock when this process was forked
+            self._lock, self._pid = threading.Lock(), os.getpid()
+        nanoseconds = time.time_ns()
+        milliseconds, rest = divmod(nanoseconds, 1_000_000)
+        ticks = milliseconds << 12 | rest * 4096 // 1_000_000
+        with self._lock:
+            self._last = ticks = max(ticks, self._last + 1)
+        value = (ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0x2 << 62 | secrets.randbits(62)
+        return str(uuid.UUID(int=value))
 
 
 # ---------------------------------------------------------------- the two runtimes

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,28 +15,6 @@ from ..types import EmbeddingIdentity, Micros
 def now_micros() -> Micros:
     """The present instant."""
     return time.time_ns() // 1_000
-
-
-class _Ids:
-    """Fresh ids that sort by the time they were made: UUID version 7 (RFC 9562, section 6.2, method 3)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
-
-    def __call__(self) -> str:
-        nanoseconds = time.time_ns()
-        milliseconds, rest = divmod(nanoseconds, 1_000_000)
-        ticks = milliseconds << 12 | rest * 4096 // 1_000_000
-        with self._lock:
-            self._last = ticks = max(ticks, self._last + 1)
-        value = (ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0x2 << 62 | secrets.randbits(62)
-        return str(uuid.UUID(int=value))
-
-
-new_id: Callable[[], str] = _Ids()
-if hasattr(os, "register_at_fork"):  # the lock may be held while another thread forks
-    os.register_at_fork(after_in_child=new_id.__init__)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,37 +51,37 @@ class InFlight:
     """The batches that calls of this process are at work on, so that ``flush`` leaves them alone."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._since: dict[str, Micros] = {}
+        self._since: dict[str, Micros] = {}  # every use is one atomic operation of a dict
 
     def enter(self, batch_id: str, recorded_at: Micros) -> None:
         """A call begins."""
-        with self._lock:
-            self._since[batch_id] = recorded_at
+        self._since[batch_id] = recorded_at
 
     def leave(self, batch_id: str) -> None:
         """It is over, whatever came of it."""
-        with self._lock:
-            self._since.pop(batch_id, None)
+        self._since.pop(batch_id, None)
 
     @property
     def oldest(self) -> Micros | None:
         """Since when the oldest of them is recorded, None if there is none."""
-        with self._lock:
-            return min(self._since.values(), default=None)
+        return min(list(self._since.values()), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Store, models and settings of one engine."""
+    """Store, models and settings of one engine.
+
+    Attributes:
+        new_id: Makes a fresh public id; later ones sort behind earlier ones.
+    """
 
     store: RecordStore
+    new_id: Callable[[], str]
     chat: Any = None
     embedder: Embedder | None = None
     index: VectorIndex | None = None
     settings: Settings = Settings()
     clock: Callable[[], Micros] = now_micros
-    new_id: Callable[[], str] = new_id
     known: Known = field(default_factory=Known)
     in_flight: InFlight = field(default_factory=InFlight)
 

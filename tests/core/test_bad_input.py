@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -142,8 +142,12 @@ def test_unknown_filter_keys_are_told_the_way_out(memory):
         {"a": math.nan},
         {"a": {1, 2}},
         {"a": b"x"},
-    ]
-    + [{"a": "\0"}, {"a": "\ud800"}, {"\ud800": 1}, {"a": MEGABYTE}, {"a": datetime(2020, 1, 1)}],
+        {"a": "\0"},
+        {"a": "\ud800"},
+        {"\ud800": 1},
+        {"a": MEGABYTE},
+        {"a": datetime(2020, 1, 1, tzinfo=UTC)},
+    ],
     ids=name_of,
 )
 def test_metadata(memory, metadata):
@@ -162,16 +166,13 @@ def test_circular_metadata(memory):
 
 @pytest.mark.parametrize(
     "messages",
-    [None, 7, b"x", object(), [], "", "  \n", [""], {}, {"role": "user"}, {"content": "x"}]
-    + [{"role": "king", "content": "x"}, {"role": None, "content": "x"}, {"role": "user", "content": 7}]
-    + [
+    [None, 7, b"x", object(), [], "", "  \n", [""], {}, {"role": "user"}, {"content": "x"}, {"role": "king", "content": "x"}, {"role": None, "content": "x"}, {"role": "user", "content": 7}, 
         [7],
         [None],
         [("user", "x", "y")],
         {"role": "user", "content": [7]},
         {"role": "user", "content": "x", "name": ""},
-    ]
-    + [
+    , 
         MEGABYTE,
         "a\0b",
         "\ud800",
@@ -306,7 +307,7 @@ def test_a_newer_schema(tmp_path):
 def test_files_that_are_no_store(tmp_path, content):
     path = tmp_path / "m.db"
     path.write_bytes(content)
-    with pytest.raises(StorageUnavailableError, match="m.db"):
+    with pytest.raises(StorageUnavailableError, match=r"m\.db"):
         Memory(llm="verbatim", embedder="none", store=path)
     assert path.read_bytes() == content
 
@@ -314,7 +315,7 @@ def test_files_that_are_no_store(tmp_path, content):
 def test_folders_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file" / "m.db", tmp_path / "missing" / "m.db", "/proc/m.db", tmp_path):
-        with pytest.raises(StorageUnavailableError, match="folder|directory"):
+        with pytest.raises(StorageUnavailableError, match=r"folder|directory"):
             Memory(llm="verbatim", embedder="none", store=path)
 
 

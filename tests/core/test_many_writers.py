@@ -146,7 +146,8 @@ KILLED = """
         child = os.fork()
         if child == 0:
             os.close(reader)
-            write(sys.argv[1], round_number, lambda *line: os.write(writer, (json.dumps(line) + chr(10)).encode()))
+            told = lambda *line: os.write(writer, (json.dumps(line) + chr(10)).encode())
+            write(sys.argv[1], round_number, told)
         os.close(writer)
         with os.fdopen(reader, "rb") as lines:
             read = [lines.readline() for _ in range(1 + round_number * 7 % 23)]

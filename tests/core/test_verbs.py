@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memkit_core import Memory, MemkitWarning, NotFoundError, UsageError
+from memkit_core import MemkitWarning, Memory, NotFoundError, UsageError
 from memkit_core.filters import And, Contains, Eq, Gte, Not
 from memkit_core.testing import HashEmbeddings
 
@@ -57,10 +57,9 @@ def test_verbatim_mode_never_updates(memory):
 
 def test_one_visible_warning_without_a_model(tmp_path):
     with Memory(embedder="none", store=tmp_path / "m.db") as memory:
-        with pytest.warns(MemkitWarning, match="verbatim mode") as caught:
+        with pytest.warns(MemkitWarning, match="verbatim mode"):
             assert memory.add("I like tea", user_id="u").mode == "verbatim"
-            memory.add("I like coffee", user_id="u")
-        assert len(caught) == 1
+        memory.add("I like coffee", user_id="u")  # a second warning would fail here
 
 
 def test_raw_adds_keep_every_message(memory):

@@ -25,7 +25,8 @@ from memkit_core import Memory
 
 DIMENSION = 384
 USERS, EACH = 100, 1_000
-WORDS = [f"{a}{b}" for a in "ba be bi bo bu da de di do du la le li lo lu".split() for b in "kan ten rin sol mur pas".split()]
+_HEADS = "ba be bi bo bu da de di do du la le li lo lu".split()
+WORDS = [head + tail for head in _HEADS for tail in "kan ten rin sol mur pas".split()]
 
 
 class TableEmbeddings:
@@ -60,8 +61,9 @@ def median_ms(work, runs: int) -> float:
 
 def import_seconds() -> float:
     code = "import time; t = time.process_time(); import memkit_core; print(time.process_time() - t)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(9)]
-    return statistics.median(float(run.stdout) for run in runs)
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(9)]
+    return statistics.median(map(float, runs))
 
 
 def measure() -> dict[str, float]:

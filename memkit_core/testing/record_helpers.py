@@ -39,7 +39,9 @@ def batch_of(texts: Sequence[str], scope: Scope = ANN, at: Micros = T0, **option
 
 def add_of(text: str, scope: Scope = ANN, at: Micros = T0, **options: Any) -> AddMemory:
     """A new memory under a new id."""
-    return AddMemory(**{"memory_id": str(uuid4()), "scope": scope, "text": text, "valid_from": at, **options})
+    options.setdefault("memory_id", str(uuid4()))
+    options.setdefault("valid_from", at)
+    return AddMemory(scope=scope, text=text, **options)
 
 
 def commit(

@@ -75,7 +75,7 @@ class ReadingConformance:
         scopes = [
             Scope(**{kind: value}) for kind in ("user_id", "agent_id", "run_id") for value in (mine, yours)
         ]
-        records = {}
+        records: dict[int, MemoryRecord] = {}
         for number, scope in enumerate(scopes):
             records[number] = remember(store, f"same words {number}", scope, skip_duplicate=True)
             store.append(batch_of(["same words"], scope))
@@ -122,7 +122,7 @@ class ReadingConformance:
         commit(store, change, at=T0 + 30 * MINUTE)
         gone = RetireMemory(memory_id=record.memory_id, valid_to=T0 + 45 * MINUTE)
         commit(store, gone, at=T0 + 50 * MINUTE)
-        cases = (
+        cases: tuple[tuple[int | None, int | None, list[str]], ...] = (
             (5, None, ["Berlin"]),
             (0, None, []),
             (19, None, ["Berlin"]),
@@ -137,8 +137,10 @@ class ReadingConformance:
             (None, None, []),
         )
         for valid, known, wanted in cases:
-            times = {"valid_at": valid, "known_at": known}
-            asked = query(**{k: T0 + v * MINUTE for k, v in times.items() if v is not None})
+            asked = query(
+                valid_at=None if valid is None else T0 + valid * MINUTE,
+                known_at=None if known is None else T0 + known * MINUTE,
+            )
             assert texts_of(everything(store, asked)) == wanted, (valid, known)
             assert store.count(asked) == len(wanted)
             units = [s.unit for s in search(store, "Berlin Madrid", query=asked).scored]
@@ -156,7 +158,6 @@ class ReadingConformance:
         writer.start()
         try:
             seen: list[MemoryRecord] = []
-            page = store.scan(query(), limit=1)
             after = (T0 + MINUTE, "")
             while page := store.scan(query(), limit=7, after=after):
                 seen += page

@@ -11,7 +11,7 @@ import pytest
 from .. import analysis
 from ..protocols import Candidates, RecordStore, RetireMemory, UpdateMemory
 from ..types import Ref, Scope, Space
-from .record_helpers import ANN, MINUTE, T0, add_of, batch_of, commit, query, remember, search
+from .record_helpers import ANN, MINUTE, T0, add_of, batch_of, commit, remember, search
 from .record_oracle import bm25, cosine, weight
 
 _WORDS = "red green blue house garden river train lamp 柏林 Straße music bread running".split()
@@ -94,12 +94,12 @@ class SearchConformance:
         places = {unit: (number, i) for number, units in sessions.items() for i, unit in enumerate(units)}
         for one in found.scored:
             number, i = places[one.unit]
-            units = sessions[number]
+            said = sessions[number]
             assert one.session_bm25 == pytest.approx(of_session[number], abs=1e-3)
-            assert one.previous == (units[i - 1] if i else None)
-            assert one.following == (units[i + 1] if i + 1 < len(units) else None)
-        said = store.messages(ANN, documents)
-        assert [m.session == said[0].session for m in said] == [n < 8 for n in range(32)]
+            assert one.previous == (said[i - 1] if i else None)
+            assert one.following == (said[i + 1] if i + 1 < len(said) else None)
+        stored = store.messages(ANN, documents)
+        assert [m.session == stored[0].session for m in stored] == [n < 8 for n in range(32)]
 
     def test_pool_and_neighbours(self, store: RecordStore) -> None:
         units = store.append(batch_of(["one", "apple", "two", "three", "four apple apple"])).units

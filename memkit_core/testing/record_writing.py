@@ -74,8 +74,8 @@ class WritingConformance:
         before = store.owner_state(ANN.owner)
         with pytest.raises(ConflictError):
             commit(store, add_of("two"), expected_revision=before.revision - 1)
+        stale = UpdateMemory(memory_id=record.memory_id, expected_revision=7, text="x", valid_from=T0)
         with pytest.raises(ConflictError):
-            stale = UpdateMemory(memory_id=record.memory_id, expected_revision=7, text="x", valid_from=T0)
             commit(store, add_of("three"), stale)
         with pytest.raises(NotFoundError):
             commit(store, add_of("four"), RetireMemory(memory_id="nowhere", valid_to=T0))

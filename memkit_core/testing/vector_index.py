@@ -17,6 +17,7 @@ from ..protocols import IndexEntry, VectorIndex
 from ..types import OwnerKey, Ref, Space, Vector
 
 _ANN = OwnerKey("user", "ann")
+_SPACES: tuple[Space, ...] = ("memory", "turn")
 _OTHERS = (OwnerKey("agent", "ann"), OwnerKey("user", "ann "), OwnerKey("user", "Ann"))
 
 
@@ -106,10 +107,10 @@ class VectorIndexConformance:
     def test_owners_and_spaces_stay_apart(self, index: VectorIndex) -> None:
         vector = _unit(random.Random(2))
         for owner in (_ANN, *_OTHERS):
-            for space in ("memory", "turn"):
+            for space in _SPACES:
                 index.add(
                     [IndexEntry(owner=owner, ref=Ref(space, f"{owner.kind} {owner.value}"), vector=vector)]
-                )  # type: ignore[arg-type]
+                )
         for owner in (_ANN, *_OTHERS):
             found = index.propose(owner, vector, space="turn", limit=10)
             assert found == [Ref("turn", f"{owner.kind} {owner.value}")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ...filters import (
     RECORD_FIELDS,
@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from ...types import MemoryRecord, Scope
 
 _COMPARE: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-Part = tuple[str, list[Any]]
+_CONTAINS: Final = (
+    "((j.type = 'text' AND instr(j.value, ?) > 0) OR (j.type = 'array' AND EXISTS"
+    " (SELECT 1 FROM json_each(j.value) e WHERE e.type = 'text' AND e.value = ?)))"
+)
+_ICONTAINS: Final = (
+    "((j.type = 'text' AND instr(memkit_fold(j.value), ?) > 0) OR (j.type = 'array' AND EXISTS"
+    " (SELECT 1 FROM json_each(j.value) e WHERE e.type = 'text' AND memkit_fold(e.value) = ?)))"
+)
+Part: TypeAlias = tuple[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,7 @@ def _field_condition(column: str, leaf: Comparison | Exists, *, text: bool) -> P
 
 
 def _equals(column: str, value: Any, *, text: bool) -> Part:
-    wanted = value if isinstance(value, tuple) else (value,)
+    wanted: tuple[Any, ...] = cast("Any", value) if isinstance(value, tuple) else (value,)
     usable = [v for v in wanted if isinstance(v, str if text else int)]
     if not usable:
         return "0", []
@@ -159,11 +167,7 @@ def _metadata_condition(key: str, leaf: Comparison | Exists) -> Part:
 
 def _metadata_test(key: str, op: str, value: Any) -> Part:
     if op == "icontains":
-        return (
-            "((j.type = 'text' AND instr(memkit_fold(j.value), ?) > 0) OR (j.type = 'array' AND EXISTS"
-            " (SELECT 1 FROM json_each(j.value) e WHERE e.type = 'text' AND memkit_fold(e.value) = ?)))",
-            [value.casefold(), value.casefold()],
-        )
+        return _ICONTAINS, [value.casefold(), value.casefold()]
     if op == "contains":
         return _contains_test(key, value)
     if op == "in":
@@ -176,20 +180,16 @@ def _metadata_test(key: str, op: str, value: Any) -> Part:
     exact = _json([key, op, value])
     if isinstance(value, float):
         return "(j.type IN ('integer', 'real') AND memkit_holds(m.metadata, ?))", [exact]
-    return (
+    sql = (
         f"(CASE WHEN j.type = 'integer' AND typeof(j.value) = 'integer' THEN j.value {sign} ?"
-        " WHEN j.type IN ('integer', 'real') THEN memkit_holds(m.metadata, ?) ELSE 0 END)",
-        [value, exact],
+        " WHEN j.type IN ('integer', 'real') THEN memkit_holds(m.metadata, ?) ELSE 0 END)"
     )
+    return sql, [value, exact]
 
 
 def _contains_test(key: str, value: Any) -> Part:
     if isinstance(value, str):
-        return (
-            "((j.type = 'text' AND instr(j.value, ?) > 0) OR (j.type = 'array' AND EXISTS"
-            " (SELECT 1 FROM json_each(j.value) e WHERE e.type = 'text' AND e.value = ?)))",
-            [value, value],
-        )
+        return _CONTAINS, [value, value]
     if value is None or isinstance(value, bool):
         return (
             "(j.type = 'array' AND EXISTS (SELECT 1 FROM json_each(j.value) e WHERE e.type = ?))",
@@ -215,7 +215,7 @@ def _any_test(key: str, wanted: tuple[Any, ...]) -> Part:
     return sql + ")", values
 
 
-def _json_type(value: bool | None) -> str:  # noqa: FBT001 - a JSON value, not a switch
+def _json_type(value: bool | None) -> str:
     return "null" if value is None else "true" if value else "false"
 
 

@@ -15,7 +15,8 @@ from .rows import MEMORY, RETIRED, TURN, crc32, digest
 _MEMORY_INSERT: Final = (
     "INSERT INTO memories (unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind,"
     " memory_type, metadata, origin, trust, event_time, valid_from, valid_to, created_at, recorded_at,"
-    " retired_at, deleted_at, superseded_by, expires_at, flags, owner, text_key, length, content_hash, embedded)"
+    " retired_at, deleted_at, superseded_by, expires_at, flags, owner, text_key, length, content_hash,"
+    " embedded)"
     f" VALUES ({', '.join('?' * 28)})"
 )
 _MESSAGE_INSERT: Final = (
@@ -33,8 +34,8 @@ _WORK_INSERT: Final = (
 )
 _STATS_UPSERT: Final = (
     "INSERT INTO unit_stats (owner, space, n, total_len, tag) VALUES (?, ?, ?, ?, 1)"
-    " ON CONFLICT (owner, space) DO UPDATE SET n = n + excluded.n, total_len = total_len + excluded.total_len,"
-    " tag = tag + 1"
+    " ON CONFLICT (owner, space) DO UPDATE SET n = n + excluded.n,"
+    " total_len = total_len + excluded.total_len, tag = tag + 1"
 )
 
 
@@ -219,8 +220,8 @@ def claim_dimension(connection: Connection, dimension: int) -> None:
         connection.execute("INSERT INTO meta (key, value) VALUES ('dimension', ?)", (str(dimension),))
     elif int(row[0]) != dimension:
         raise EmbeddingMismatchError(
-            f"the store holds vectors of {row[0]} dimensions, not {dimension}: use the embedding model it was "
-            "made with, or embed everything again (reindex). Nothing was changed"
+            f"the store holds vectors of {row[0]} dimensions, not {dimension}: use the embedding model it "
+            "was made with, or embed everything again (reindex). Nothing was changed"
         )
 
 

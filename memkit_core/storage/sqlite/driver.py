@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from importlib import import_module
+from typing import Any, Final, Literal, TypeAlias
 
 from ...errors import ConflictError, StorageError, StorageUnavailableError, UsageError
 from .conditions import register_functions
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from .rows import LONE_SURROGATE
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +20,14 @@ BUSY_SECONDS: Final = 30.0
 _OLDEST: Final = (3, 35, 0)
 
 
-def _newest_driver() -> ModuleType:
+def _newest_driver() -> Any:
     """The bundled SQLite of the extra ``sqlite`` if it is newer than Python's own."""
     try:
-        from pysqlite3 import dbapi2
+        bundled: Any = import_module("pysqlite3.dbapi2")
     except ImportError:
         return sqlite3
-    bundled: ModuleType = dbapi2
-    return bundled if bundled.sqlite_version_info >= sqlite3.sqlite_version_info else sqlite3
+    newer: bool = bundled.sqlite_version_info >= sqlite3.sqlite_version_info
+    return bundled if newer else sqlite3
 
 
 driver: Final[Any] = _newest_driver()
@@ -100,9 +99,7 @@ def configure(connection: Connection, durability: Durability) -> Connection:
 def typed(error: BaseException, location: str) -> BaseException:
     """The memkit error that an error of the driver stands for; any other error itself."""
     if isinstance(error, UnicodeEncodeError):
-        return UsageError(
-            "a text holds a lone surrogate, which is not text: pass memkit_core.clean_text(text)"
-        )
+        return UsageError(LONE_SURROGATE)
     if not isinstance(error, Error):
         return error
     if isinstance(error, driver.IntegrityError):

@@ -287,7 +287,7 @@ def migrate(connection: Connection, location: str) -> None:
 
 
 def _statements(number: int) -> list[str]:
-    folder = resources.files(__package__).joinpath("migrations")
+    folder = resources.files(__name__.rpartition(".")[0]).joinpath("migrations")
     script = next(f for f in folder.iterdir() if f.name.startswith(f"{number:04}_")).read_text("utf-8")
     lines = [line for line in script.splitlines() if not line.startswith("--")]
     return [s.strip() for s in "\n".join(lines).split(";\n") if s.strip().rstrip(";")]

@@ -182,11 +182,12 @@ def _prepare_add(change: AddMemory, outer: Scope, recorded_at: Micros) -> Prepar
         change.expires_at,
         change.flags,
     )
+    content_hash = payload_hash(row)  # first, as it refuses what cannot be stored
     return PreparedAdd(
         change=change,
         row=row,
         text_key=analysis.text_key(change.text),
         terms=Terms.of(change.text, change.actor_id, change.event_time),
         vector=_packed(change.vector),
-        content_hash=payload_hash(row),
+        content_hash=content_hash,
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from operator import itemgetter
 from typing import Any
 
-from ...protocols import IndexWork, OwnerState, Query, Unembedded
+from ...protocols import IndexWork, OwnerState, Query
 from ...types import EventRecord, MemoryRecord, MessageRecord, Micros, OwnerKey, Ref, Scope
 from .conditions import query_condition, scope_condition
 from .driver import Connection
@@ -98,8 +97,8 @@ def messages(connection: Connection, scope: Scope, units: Collection[int]) -> li
         return []
     condition, values = scope_condition(scope, owner, "t")
     rows = connection.execute(
-        "SELECT t.role, t.content, t.actor_id, t.observed_at, t.origin, t.unit, b.uuid, t.position, t.user_id,"
-        " t.agent_id, t.run_id, t.session, t.recorded_at FROM json_each(?) u CROSS JOIN messages t"
+        "SELECT t.role, t.content, t.actor_id, t.observed_at, t.origin, t.unit, b.uuid, t.position,"
+        " t.user_id, t.agent_id, t.run_id, t.session, t.recorded_at FROM json_each(?) u CROSS JOIN messages t"
         " ON t.unit = u.value JOIN batches b ON b.id = t.batch"
         f" WHERE {condition} AND t.hidden_at IS NULL ORDER BY t.unit",
         (json.dumps(sorted(set(units))), *values),
@@ -173,35 +172,14 @@ def index_work(connection: Connection, index: str, limit: int) -> list[IndexWork
         " AND v.owner = w.owner AND v.space = w.space AND v.unit = w.unit"
         " WHERE w.index_name = ? ORDER BY w.sequence LIMIT ?",
         (index, limit),
-    )
+    ).fetchall()
     return [
         IndexWork(
             sequence=sequence,
             owner=OwnerKey(kind, value),
-            ref=Ref(SPACE_NAMES[space], ref_id, revision),
+            ref=Ref(SPACE_NAMES[int(space)], ref_id, revision),
             vector=None if data is None else unpack_vector(data, checksum),
             attempts=attempts,
         )
         for sequence, kind, value, space, ref_id, revision, attempts, data, checksum in rows
-    ]
-
-
-def missing_vectors(connection: Connection, limit: int) -> list[Unembedded]:
-    """See ``RecordStore.missing_vectors``."""
-    memories = connection.execute(
-        "SELECT m.recorded_at, 'memory', m.unit, o.kind, o.value, m.text FROM memories m"
-        " JOIN owners o ON o.id = m.owner WHERE m.embedded = 0 AND m.retired_at IS NULL"
-        " ORDER BY m.unit LIMIT ?",
-        (limit,),
-    ).fetchall()
-    turns = connection.execute(
-        "SELECT t.recorded_at, 'turn', t.unit, o.kind, o.value, t.content FROM messages t"
-        " JOIN owners o ON o.id = t.owner WHERE t.embedded = 0 AND t.indexed = 1 AND t.hidden_at IS NULL"
-        " ORDER BY t.unit LIMIT ?",
-        (limit,),
-    ).fetchall()
-    oldest = sorted(memories + turns, key=itemgetter(0))[:limit]
-    return [
-        Unembedded(space=space, unit=unit, owner=OwnerKey(kind, value), text=text)
-        for _, space, unit, kind, value, text in oldest
     ]

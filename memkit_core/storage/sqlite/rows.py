@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ...errors import IntegrityError, UsageError
 from ...protocols import StoredBatch
@@ -19,21 +19,30 @@ if TYPE_CHECKING:
     from .driver import Connection
 
 MEMORY, TURN, RETIRED = 0, 1, 2
+LONE_SURROGATE: Final = "a text holds a lone surrogate, which is not text: pass memkit_core.clean_text(text)"
 SPACE_CODES: Final[dict[Space, int]] = {"memory": MEMORY, "turn": TURN, "retired": RETIRED}
 SPACE_NAMES: Final[tuple[Space, ...]] = ("memory", "turn", "retired")
 
 #: The columns of a version in the order of ``record_of``.
 RECORD_COLUMNS: Final = (
-    "unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind, memory_type, metadata, origin,"
-    " trust, event_time, valid_from, valid_to, created_at, recorded_at, retired_at, deleted_at, superseded_by,"
-    " expires_at, flags"
+    "unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind, memory_type, metadata,"
+    " origin, trust, event_time, valid_from, valid_to, created_at, recorded_at, retired_at, deleted_at,"
+    " superseded_by, expires_at, flags"
 )
 M_RECORD_COLUMNS: Final = ", ".join(f"m.{name.strip()}" for name in RECORD_COLUMNS.split(","))
 
 
 def digest(values: Sequence[object]) -> bytes:
-    """A 16-byte hash of a row's payload."""
-    return blake2b(json.dumps(values, ensure_ascii=False).encode("utf-8"), digest_size=16).digest()
+    """A 16-byte hash of a row's payload.
+
+    Raises:
+        UsageError: A string in it is not proper Unicode.
+    """
+    try:
+        payload = json.dumps(values, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(LONE_SURROGATE) from error
+    return blake2b(payload, digest_size=16).digest()
 
 
 def dump_metadata(metadata: Mapping[str, Any]) -> str:
@@ -45,22 +54,21 @@ def dump_metadata(metadata: Mapping[str, Any]) -> str:
     if not metadata:
         return "{}"
     try:
-        text = json.dumps(
-            metadata if isinstance(metadata, dict) else dict(metadata), ensure_ascii=False, allow_nan=False
-        )
+        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"metadata must be a JSON object: {error}") from error
-    if "\\u0000" in text and _holds_nul(metadata):
+    if "\\u0000" in text and _holds_nul(dict(metadata)):
         raise UsageError("metadata holds a NUL character: pass memkit_core.clean_text(text)")
     return text
 
 
-def _holds_nul(value: object) -> bool:
+def _holds_nul(value: Any) -> bool:
     if isinstance(value, str):
         return "\0" in value
-    if isinstance(value, Mapping):
-        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
-    return isinstance(value, list | tuple) and any(_holds_nul(item) for item in value)
+    if isinstance(value, dict):
+        pairs: dict[Any, Any] = cast("Any", value)
+        return _holds_nul(list(pairs)) or _holds_nul(list(pairs.values()))
+    return isinstance(value, list | tuple) and any(map(_holds_nul, cast("Sequence[Any]", value)))
 
 
 def pack_vector(vector: Vector) -> bytes:
@@ -111,14 +119,14 @@ def load_metadata(text: str, memory_id: str) -> dict[str, Any]:
     if text == "{}":
         return {}
     try:
-        metadata = json.loads(text)
+        metadata: Any = json.loads(text)
     except (TypeError, ValueError) as error:
         raise IntegrityError(
             f"memory {memory_id}: stored metadata cannot be read; restore a backup"
         ) from error
     if not isinstance(metadata, dict):
         raise IntegrityError(f"memory {memory_id}: stored metadata is no object; restore a backup")
-    return metadata
+    return cast("dict[str, Any]", metadata)
 
 
 def record_of(row: Sequence[Any], sources: tuple[str, ...] = ()) -> MemoryRecord:

@@ -87,20 +87,22 @@ def _unit(vector: Any) -> Floats | None:
 def _proposed_units(connection: Connection, owner: int, refs: tuple[Ref, ...]) -> dict[int, list[int]]:
     """The unit numbers of refs that this owner has, by space; any other ref is silently nothing."""
     versions = json.dumps([[ref.id, ref.revision] for ref in refs if ref.space != "turn"], ensure_ascii=False)
-    turns = []
+    turns: list[tuple[str, int]] = []
     for ref in refs:
         uuid, colon, position = ref.id.rpartition(":")
         if ref.space == "turn" and colon and position.isascii() and position.isdigit() and len(position) < 10:
-            turns.append([uuid, int(position)])
+            turns.append((uuid, int(position)))
     found: dict[int, list[int]] = {}
     rows = connection.execute(
-        "SELECT m.unit FROM json_each(?) r CROSS JOIN memories m ON m.memory_id = json_extract(r.value, '$[0]')"
+        "SELECT m.unit FROM json_each(?) r CROSS JOIN memories m"
+        " ON m.memory_id = json_extract(r.value, '$[0]')"
         " AND m.revision = json_extract(r.value, '$[1]') WHERE m.owner = ?",
         (versions, owner),
     ).fetchall()
     found[MEMORY] = [unit for (unit,) in rows]
     rows = connection.execute(
-        "SELECT b.first_unit + json_extract(r.value, '$[1]') FROM json_each(?) r CROSS JOIN batches b ON b.uuid = json_extract(r.value, '$[0]')"
+        "SELECT b.first_unit + json_extract(r.value, '$[1]') FROM json_each(?) r"
+        " CROSS JOIN batches b ON b.uuid = json_extract(r.value, '$[0]')"
         " WHERE b.owner = ? AND json_extract(r.value, '$[1]') < b.size",
         (json.dumps(turns, ensure_ascii=False), owner),
     ).fetchall()
@@ -169,7 +171,8 @@ class _Arm:
             chosen[_best(cosine, self._among(partition.has_vector), pool)] = True
         for start, end in self._request.between:
             inside = (partition.times >= start) & (partition.times < end)
-            order = bm25 if cosine is None else cosine + bm25 / (self.idf_mass * 2.2 or 1.0)
+            share = bm25 / np.float32(self.idf_mass * 2.2 or 1.0)
+            order: Floats = share if cosine is None else np.add(cosine, share, dtype=np.float32)
             chosen[_best(order, self._among(inside), pool)] = True
         if proposed:
             rows = partition.rows_of(proposed)
@@ -235,8 +238,8 @@ class _Arm:
             before = _units_of(partition, partition.sessions.previous[rows])
             behind = _units_of(partition, partition.sessions.following[rows])
         actors, flags = partition.actors, partition.flags
+        numbers: list[int] = rows.tolist()
         columns = zip(
-            rows.tolist(),
             partition.units[rows].tolist(),
             cosines,
             bm25[rows].tolist(),
@@ -244,22 +247,13 @@ class _Arm:
             partition.times[rows].tolist(),
             before,
             behind,
+            [actors[row] for row in numbers],
+            [flags[row] for row in numbers],
             strict=True,
         )
         return [
-            Scored(
-                name,
-                unit,
-                cos,
-                bm,
-                ses,
-                actors[row],
-                None if time == UNKNOWN else time,
-                flags[row],
-                prev,
-                foll,
-            )
-            for row, unit, cos, bm, ses, time, prev, foll in columns
+            Scored(name, unit, cos, bm, ses, actor, None if time == UNKNOWN else time, flag, prev, foll)
+            for unit, cos, bm, ses, time, prev, foll, actor, flag in columns
         ]
 
 

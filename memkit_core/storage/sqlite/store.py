@@ -1,10 +1,9 @@
-"""The SQLite record store: each method prepares on the caller's thread, then reads or hands work to the writer."""
+"""The SQLite record store: prepare on the caller's thread, then read, or hand the work to the writer."""
 
 from __future__ import annotations
 
 import json
 import os
-import threading
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -35,9 +34,11 @@ from ...types import (
     Scope,
     Vector,
 )
-from . import batches, reads, writes
+from . import batches, reads, versions, writes
+from . import vectors as late_vectors
 from .draft import claim_dimension
 from .driver import Connection, Durability
+from .forks import register
 from .pool import Pool
 from .prepare import prepare_batch, prepare_commit
 from .rows import find_owner, pack_vector
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
 #: Bytes of warm copies of owners' vectors and keywords that a store keeps by default.
 DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
 _TABLES: Final = (
-    "owners actors memories events batches sessions messages sources postings unit_stats vectors metadata_keys"
-    " index_work"
+    "owners actors memories events batches sessions messages sources postings unit_stats vectors"
+    " metadata_keys index_work"
 ).split()
 
 
@@ -91,7 +92,7 @@ class SqliteStore:
         self._cache_bytes = cache_bytes
         self._cache: WarmCache | None = None
         self._finalizer = weakref.finalize(self, _shut_down, self._writer, self._pool)
-        _open_stores.add(self)
+        register(self._writer)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._path!r})"
@@ -137,7 +138,7 @@ class SqliteStore:
         """See ``RecordStore.get``."""
         with self._pool.read() as connection:
             owner = 0 if scope is None else find_owner(connection, scope)[0]
-            return writes.current_version(connection, scope, owner, memory_id)
+            return versions.current_version(connection, scope, owner, memory_id)
 
     def read(self, query: Query, units: Collection[int]) -> list[MemoryRecord]:
         """See ``RecordStore.read``."""
@@ -171,6 +172,7 @@ class SqliteStore:
 
         if self._cache is None:
             self._cache = WarmCache(self._cache_bytes)
+            register(self._cache)
         with self._pool.read() as connection:
             return search(connection, self._cache, request)
 
@@ -190,7 +192,7 @@ class SqliteStore:
     ) -> int:
         """See ``RecordStore.retire_all``."""
         return self._writer.run(
-            lambda connection: writes.retire_all(
+            lambda connection: versions.retire_all(
                 connection, query, recorded_at=recorded_at, reason=reason, hide=hide_messages, indexes=indexes
             )
         )
@@ -252,14 +254,14 @@ class SqliteStore:
     def missing_vectors(self, *, limit: int) -> list[Unembedded]:
         """See ``RecordStore.missing_vectors``."""
         with self._pool.read() as connection:
-            return reads.missing_vectors(connection, limit)
+            return late_vectors.missing_vectors(connection, limit)
 
     def put_vectors(
         self, vectors: Sequence[tuple[Unembedded, Vector]], *, indexes: tuple[str, ...] = ()
     ) -> None:
         """See ``RecordStore.put_vectors``."""
         packed = [(unit, pack_vector(vector)) for unit, vector in vectors]
-        self._writer.run(lambda connection: writes.put_vectors(connection, packed, indexes))
+        self._writer.run(lambda connection: late_vectors.put_vectors(connection, packed, indexes))
 
     def metadata_keys(self) -> frozenset[str]:
         """See ``RecordStore.metadata_keys``."""
@@ -299,17 +301,6 @@ class SqliteStore:
         """See ``RecordStore.close``."""
         self._finalizer()
 
-    def _before_fork(self) -> None:
-        self._writer.before_fork()
-        self._pool.before_fork()
-
-    def _after_fork(self, *, child: bool) -> None:
-        for part in (self._pool, self._writer):
-            if child:
-                part.after_fork_in_child()
-            else:
-                part.after_fork_in_parent()
-
 
 def _shut_down(writer: Writer, pool: Pool) -> None:
     writer.close()
@@ -331,8 +322,8 @@ def _set_identity(connection: Connection, *, identity: EmbeddingIdentity) -> Non
     if stored is not None:
         raise EmbeddingMismatchError(
             f"the store holds vectors of {stored.model!r} ({stored.dimension} dimensions), not of "
-            f"{identity.model!r} ({identity.dimension}): use that model, or embed everything again (reindex). "
-            "Nothing was changed"
+            f"{identity.model!r} ({identity.dimension}): use that model, or embed everything again "
+            "(reindex). Nothing was changed"
         )
     claim_dimension(connection, identity.dimension)
     value = json.dumps({"model": identity.model, "dimension": identity.dimension})
@@ -342,30 +333,3 @@ def _set_identity(connection: Connection, *, identity: EmbeddingIdentity) -> Non
 def _compact(connection: Connection) -> None:
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-_open_stores: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
-_forking: Final[list[SqliteStore]] = []
-_fork_lock: Final = threading.Lock()
-
-
-def _before_fork() -> None:
-    _fork_lock.acquire()
-    for store in list(_open_stores):
-        store._before_fork()
-        _forking.append(store)
-
-
-def _after_fork(*, child: bool) -> None:
-    for store in reversed(_forking):
-        store._after_fork(child=child)
-    _forking.clear()
-    _fork_lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=partial(_after_fork, child=False),
-        after_in_child=partial(_after_fork, child=True),
-    )

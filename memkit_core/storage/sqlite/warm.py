@@ -184,8 +184,16 @@ class WarmCache:
                 self._bytes -= evicted.size
         return loaded
 
+    def before_fork(self) -> None:
+        """Wait until nobody is at it."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._lock.release()
+
     def after_fork_in_child(self) -> None:
-        """Start with a lock of this process's own."""
+        """Go on with a lock of this process's own."""
         self._lock = threading.Lock()
 
 

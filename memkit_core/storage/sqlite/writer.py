@@ -63,8 +63,9 @@ class Writer:
             if self._closed:
                 raise UsageError(f"the store is closed ({self._pool.location})")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="memkit-writer", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, name="memkit-writer", daemon=True)
+                thread.start()
+                self._thread = thread
             self._queue.put(ticket)  # type: ignore[arg-type]
         # An interrupt ends the waiting only: the work itself is then done or not, never half.
         ticket.done.acquire()
@@ -83,17 +84,20 @@ class Writer:
             thread.join()
 
     def before_fork(self) -> None:
-        """Wait for the running transaction and start none until ``after_fork_*``."""
+        """Wait for the running transaction, close the pool's connections, and rest."""
         self._entry.acquire()
         self._running.acquire()
+        self._pool.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on writing."""
+        self._pool.after_fork_in_parent()
         self._running.release()
         self._entry.release()
 
     def after_fork_in_child(self) -> None:
         """Start anew: the thread, and the callers that waited for it, stayed in the parent."""
+        self._pool.after_fork_in_child()
         self._entry = threading.Lock()
         self._running = threading.Lock()
         self._queue = SimpleQueue()
@@ -117,16 +121,18 @@ class Writer:
             if group:
                 with self._running:
                     self._settle(group)
+        # An interrupt inside the first write can leave two threads; the next one must end as well.
+        queue.put(None)
 
     def _settle(self, group: list[_Ticket[object]]) -> None:
         try:
             connection = self._pool.take()
-        except BaseException as error:  # whatever it is, the callers must not wait for ever
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the callers must not wait for ever
             self._fail(group, error)
         else:
             try:
                 self._write(connection, group)
-            except BaseException as error:  # as above
+            except BaseException as error:  # noqa: BLE001 - as above
                 self._fail(group, error)
             finally:
                 self._pool.give_back(connection)
@@ -141,7 +147,7 @@ class Writer:
     def _write(self, connection: Connection, group: list[_Ticket[object]]) -> None:
         try:
             self._transact(connection, group)
-        except BaseException as error:  # the transaction is lost, for whatever reason
+        except BaseException as error:  # noqa: BLE001 - the transaction is lost, for whatever reason
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if len(group) == 1 or not isinstance(error, Error | _GroupLostError):
@@ -153,7 +159,10 @@ class Writer:
             return
         for ticket in group:
             if ticket.after is not None and ticket.error is None:
-                ticket.after(connection)
+                try:
+                    ticket.after(connection)
+                except Error as error:
+                    ticket.error = typed(error, self._pool.location)
 
     def _transact(self, connection: Connection, group: list[_Ticket[object]]) -> None:
         connection.execute("BEGIN IMMEDIATE")

@@ -1,0 +1,95 @@
+"""Current versions: found, ended one by one, ended all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from ...protocols import Query
+from ...types import MemoryRecord, Micros, Scope
+from .batches import hide_messages
+from .conditions import query_condition, scope_condition
+from .draft import Draft
+from .driver import Connection
+from .prepare import Terms
+from .rows import M_RECORD_COLUMNS, MEMORY, find_owner, record_of, records_of
+
+
+def current_version(
+    connection: Connection, scope: Scope | None, owner: int, memory_id: str
+) -> MemoryRecord | None:
+    """The current version of a memory inside a scope (None: anywhere), with its sources."""
+    condition, values = ("1", list[Any]()) if scope is None else scope_condition(scope, owner)
+    rows = connection.execute(
+        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE m.memory_id = ? AND m.retired_at IS NULL"
+        f" AND {condition}",
+        (memory_id, *values),
+    ).fetchall()
+    return records_of(connection, rows)[0] if rows else None
+
+
+def close_version(
+    draft: Draft,
+    old: MemoryRecord,
+    *,
+    now: Micros,
+    valid_to: Micros,
+    deleted: bool,
+    superseded_by: str | None,
+) -> MemoryRecord:
+    """End a current version; returns it as it stands then."""
+    draft.retire(old.unit, Terms.of(old.text, old.actor_id, old.event_time))
+    draft.connection.execute(
+        "UPDATE memories SET valid_to = ?, retired_at = ?, deleted_at = ?, superseded_by = ? WHERE unit = ?",
+        (valid_to, now, now if deleted else None, superseded_by, old.unit),
+    )
+    draft.work(MEMORY, old.unit, old.memory_id, old.revision, removed=True)
+    return replace(
+        old,
+        valid_to=valid_to,
+        retired_at=now,
+        deleted_at=now if deleted else None,
+        superseded_by=superseded_by,
+    )
+
+
+def retire_all(
+    connection: Connection,
+    query: Query,
+    *,
+    recorded_at: Micros,
+    reason: str,
+    hide: bool,
+    indexes: Iterable[str],
+) -> int:
+    """See ``RecordStore.retire_all``."""
+    owner, revision = find_owner(connection, query.scope)
+    if not owner:
+        return 0
+    draft = Draft(connection, owner, tuple(indexes))
+    condition, values = query_condition(query, owner)
+    rows = connection.execute(
+        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE {condition} AND m.retired_at IS NULL"
+        " ORDER BY m.unit",
+        values,
+    ).fetchall()
+    for row in rows:
+        old = record_of(row)
+        close_version(draft, old, now=recorded_at, valid_to=recorded_at, deleted=True, superseded_by=None)
+        draft.event("DELETE", old.memory_id, old.revision, reason=reason, actor_id=None, at=recorded_at)
+    if hide:
+        where, narrowing = scope_condition(query.scope, owner, "t")
+        units = connection.execute(
+            f"SELECT t.unit FROM messages t WHERE {where} AND t.hidden_at IS NULL", narrowing
+        ).fetchall()
+        hide_messages(draft, [unit for (unit,) in units], recorded_at)
+        connection.execute(
+            "UPDATE batches AS t SET pending = 0, job = NULL, lease = NULL, lease_until = NULL"
+            f" WHERE {where} AND t.pending = 1",
+            narrowing,
+        )
+    draft.flush()
+    if rows:
+        connection.execute("UPDATE owners SET revision = ? WHERE id = ?", (revision + 1, owner))
+    return len(rows)

@@ -50,15 +50,19 @@ def parse_messages(messages: object, *, actor_id: str | None, observed_at: Micro
 
 
 def _items(messages: object) -> Sequence[object]:
+    one = cast("object", messages)
     if isinstance(messages, str | Mapping) or _is_langchain(messages):
-        return [messages]
-    if isinstance(messages, tuple) and len(messages) == 2 and all(isinstance(part, str) for part in messages):
-        role, _ = cast("tuple[str, str]", messages)
-        if role in _ROLES:
-            return [messages]
-    if isinstance(messages, list | tuple):
-        return cast("Sequence[object]", messages)
-    raise UsageError(f"{_HELP}; not {type(messages).__name__}")
+        return [one]
+    if not isinstance(messages, list | tuple):
+        raise UsageError(f"{_HELP}; not {type(messages).__name__}")
+    items = cast("Sequence[object]", messages)
+    # ("user", "Hello") is one message; a tuple of two texts that begins otherwise is two.
+    pair = isinstance(messages, tuple) and len(items) == 2 and all(isinstance(item, str) for item in items)
+    return [one] if pair and items[0] in _ROLES else items
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(cast("tuple[object, ...]", value)) == 2
 
 
 def _is_langchain(value: object) -> bool:
@@ -82,7 +86,7 @@ def _message(item: object, number: int, actor_id: str | None, observed_at: Micro
         role_name, content, name = message.type, message.content, getattr(message, "name", None)
         if role_name == "chat":  # LangChain's ChatMessage names its role itself
             role_name = message.role
-    elif isinstance(item, tuple) and len(cast("tuple[object, ...]", item)) == 2:
+    elif _is_pair(item):
         role_name, content = cast("tuple[Any, object]", item)
     else:
         raise UsageError(f"{where}: {_HELP}; not {type(item).__name__}")

@@ -50,7 +50,7 @@ def parse_messages(messages: object, *, actor_id: str | None, observed_at: Micro
 
 
 def _items(messages: object) -> Sequence[object]:
-    one = cast("object", messages)
+    one = messages  # before isinstance narrows it to a container of unknown items
     if isinstance(messages, str | Mapping) or _is_langchain(messages):
         return [one]
     if not isinstance(messages, list | tuple):

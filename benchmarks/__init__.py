@@ -1,0 +1,1 @@
+"""What memkit's operations cost, beside what others take for the same; run ``python -m benchmarks``."""

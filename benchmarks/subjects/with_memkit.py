@@ -1,0 +1,84 @@
+"""memkit itself, as an application uses it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ..data import case, table
+from .base import Subject
+
+
+class Memkit(Subject):
+    """A memory in a file of its own, with full durability."""
+
+    name = "memkit"
+    peer = False
+    distributions = ("memkit-core",)
+    abilities = frozenset({"store", "reopen", "model", "async"})
+    ways = ("tools", "native", "text")
+    import_code = "import memkit_core"
+    open_code = "from memkit_core import Memory; Memory()"
+    notes: ClassVar[Mapping[str, str]] = {
+        "": "every add is on disk (fsync) when it returns; search is by vector and by keyword"
+    }
+    fill_rows = 10_000
+
+    def open(self) -> None:
+        from memkit_core import Memory
+
+        from ..chat import ScriptedChat
+
+        self.chat = ScriptedChat(script, latency=self.opening.latency, way=self.opening.way)
+        embedder: Any = table()  # it needs no base class, only LangChain's methods
+        self._memory = Memory(llm=self.chat, embedder=embedder, store=self.folder / "memkit.db")
+
+    def close(self) -> None:
+        self._memory.close()
+
+    def add_batch(self, texts: list[str], user: str) -> None:
+        self._memory.add(texts, user_id=user, infer=False)
+
+    def search(self, question: str, user: str) -> int:
+        return len(self._memory.search(question, user_id=user, limit=10))
+
+    def add(self, messages: list[dict[str, str]], user: str) -> None:
+        _check(self._memory.add(messages, user_id=user))
+
+    async def aadd(self, messages: list[dict[str, str]], user: str) -> None:
+        _check(await self._memory.aio.add(messages, user_id=user))
+
+
+def _check(result: Any) -> None:
+    if result.status != "complete":
+        raise AssertionError(f"the add did not go through: {result!r}")
+
+
+def script(prompt: str, tools: list[str]) -> str | list[tuple[str, dict[str, Any]]]:
+    """The facts of the case, then what becomes of them, numbered as the prompt numbers the memories."""
+    told = case()
+    if "Decisions" in tools or "\nmemories:\n" in prompt:
+        numbers = {row["text"]: row["n"] for row in _rows(prompt)}
+        answer: dict[str, Any] = {
+            "decisions": [
+                {
+                    "fact": number,
+                    "op": "UPDATE" if number in told.updates else "ADD",
+                    "target": numbers[told.memories[told.updates[number]]]
+                    if number in told.updates
+                    else None,
+                    "text": fact["text"] if number in told.updates else None,
+                    "reason": "it has changed" if number in told.updates else "new",
+                }
+                for number, fact in enumerate(told.facts)
+            ]
+        }
+    else:
+        answer = {"facts": told.facts}
+    return [(tools[0], answer)] if tools else json.dumps(answer, ensure_ascii=False)
+
+
+def _rows(prompt: str) -> list[dict[str, Any]]:
+    lines = prompt.split("memories:\n", 1)[1].split("facts:\n", 1)[0].splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]

@@ -1,44 +1,92 @@
-"""Every example in README and docs runs as printed: offline, without a key, in an empty folder."""
+"""Every example in README and docs runs as printed: offline, without a key, in an empty folder.
+
+A document's ``python`` blocks run as one script, its ``console`` blocks as one shell session. A ``text``
+block behind a ``python`` block, and what stands in a ``console`` block under a command, is output: its lines
+must come in that order, and ``…`` in them stands for anything.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 _FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+_NOT_RUN = re.compile(r"<!-- not run: [^\n]+ -->\n$")
 _PREAMBLE = (
     "import warnings; warnings.simplefilter('error'); from memkit_core import MemkitWarning; "
     "warnings.simplefilter('ignore', MemkitWarning)"
 )
+_COMMANDS = {"memkit", "export"}
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )
 
 
-def _blocks(text: str, language: str) -> list[tuple[int, str]]:
-    """The blocks of one language with the line on which their body begins, from 1."""
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block; ``line`` is where its body begins, from 1, and ``before`` what stands above it."""
+
+    language: str
+    body: str
+    line: int
+    before: str
+
+
+def _text(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def _blocks(document: str, *languages: str) -> list[Block]:
+    text = _text(document)
+    found = [
+        Block(m["language"], m["body"], text.count("\n", 0, m.start("body")) + 1, text[: m.start()])
+        for m in _FENCE.finditer(text)
+    ]
+    return [block for block in found if not languages or block.language in languages]
+
+
+def _promised(document: str) -> list[str]:
+    """The lines of the ``text`` blocks that directly follow the block whose output they are."""
+    blocks = _blocks(document)
     return [
-        (text.count("\n", 0, match.start("body")) + 1, match["body"])
-        for match in _FENCE.finditer(text)
-        if match["language"] == language
+        line
+        for code, output in pairwise(blocks)
+        if code.language == "python" and output.language == "text"
+        for line in output.body.splitlines()
     ]
 
 
+def _check_output(printed: str, promised: Sequence[str]) -> None:
+    lines = iter(printed.splitlines())
+    for wanted in promised:
+        pattern = re.compile(".*".join(re.escape(part) for part in wanted.split("…")))
+        assert any(pattern.fullmatch(line.rstrip()) for line in lines), (
+            f"not printed, or in another order: {wanted!r}\n{printed}"
+        )
+
+
 def test_there_are_documents() -> None:
-    assert {"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"} <= set(DOCUMENTS)
+    assert {"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/index.md"} <= set(
+        DOCUMENTS
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_python_blocks_run(document: str, guarded: list[str], tmp_path: Path) -> None:
     lines: list[str] = []
-    for start, body in _blocks((ROOT / document).read_text(encoding="utf-8"), "python"):
+    for block in _blocks(document, "python"):
         # Kept on their own lines, so that a traceback names the document's line.
-        lines += [""] * (start - 1 - len(lines)) + body.splitlines()
+        lines += [""] * (block.line - 1 - len(lines)) + block.body.splitlines()
     if not lines:
         return
     assert lines[0] == "", "a document does not begin with code"
@@ -49,38 +97,63 @@ def test_python_blocks_run(document: str, guarded: list[str], tmp_path: Path) ->
     folder.mkdir()
     done = subprocess.run([*guarded, str(script)], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    _check_output(done.stdout, _promised(document))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_console_examples_run(document: str, guarded: list[str], tmp_path: Path) -> None:
-    for start, body in _blocks((ROOT / document).read_text(encoding="utf-8"), "console"):
-        for number, line in enumerate(body.splitlines(), start):
-            if not line.startswith("$ memkit "):
+    script = [
+        "set -euo pipefail",
+        f'python() {{ {shlex.quote(sys.executable)} "$@"; }}',
+        f'memkit() {{ {shlex.join(guarded)} memkit_core.cli "$@"; }}',
+    ]
+    promised: list[str] = []
+    for block in _blocks(document, "console"):
+        for number, line in enumerate(block.body.splitlines(), block.line):
+            if not line.startswith("$ "):
+                promised.append(line)
                 continue
-            arguments = shlex.split(line.removeprefix("$ memkit "))
-            done = subprocess.run(
-                [*guarded, "memkit_core.cli", *arguments],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
-            assert done.returncode == 0, f"{document}:{number}: {done.stderr}"
-            assert done.stdout.strip(), f"{document}:{number} printed nothing"
+            command = line.removeprefix("$ ")
+            assert re.match(r"(?:\w+=\$\()?(\w+)", command)[1] in _COMMANDS, f"{document}:{number}: {command}"
+            script += [f"trap 'echo failed: {document}:{number} >&2' ERR", command]
+    if len(script) == 3:
+        return
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip(), f"{document} printed nothing"
+    _check_output(done.stdout, promised)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_block_is_run_or_says_why_not(document: str) -> None:
+    for block in _blocks(document):
+        where = f"{document}:{block.line}"
+        assert block.language in {"python", "py", "console", "sh", "text"}, f"{where}: {block.language!r}"
+        if block.language == "py":
+            assert _NOT_RUN.search(block.before), f"{where}: a py block needs <!-- not run: why --> above it"
+    fences = len(re.findall(r"^\s*```", _text(document), re.MULTILINE))
+    assert fences == 2 * len(_blocks(document)), f"{document}: a fence is indented or not closed"
 
 
 def test_the_readme_begins_with_two_commands_of_one_line() -> None:
-    first, second = _blocks((ROOT / "README.md").read_text(encoding="utf-8"), "sh")[:2]
-    assert first[1].count("\n") == second[1].count("\n") == 1
-    assert first[1].rstrip().endswith("memkit demo")
-    assert second[1].rstrip().endswith("-m pytest")
+    first, second = _blocks("README.md", "sh")[:2]
+    assert first.body.count("\n") == second.body.count("\n") == 1
+    assert first.body.rstrip().endswith("memkit demo")
+    assert second.body.rstrip().endswith("-m pytest")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_relative_links_and_named_files_exist(document: str, source_root: Path) -> None:
-    text = _FENCE.sub("", (ROOT / document).read_text(encoding="utf-8"))
+    text = _FENCE.sub("", _text(document))
     links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", text)
     missing = [link for link in links if not (source_root / document).parent.joinpath(link).exists()]
-    named = re.findall(r"`((?:tests|docs|memkit_core)/[\w/.*-]*)`", text)
+    named = re.findall(r"`((?:tests|docs|memkit_core|examples|benchmarks)/[\w/.*-]*)`", text)
     missing += [name for name in named if not list(source_root.glob(name.rstrip("/")))]
     assert not missing, missing

@@ -1,0 +1,44 @@
+"""Every script in examples/ runs on a machine without a network and says what it does."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+#: What each script has to print somewhere, so that it does not merely end well.
+PRINTED = {
+    "agent_loop": ["UPDATE: Mara lives in Madrid.", "in April: Mara lives in Berlin."],
+    "chat_loop": ["You told me: I am allergic to peanuts."],
+    "multi_tenant": ["ana: nothing relevant", "Bob's memory does not exist for Ana."],
+    "robust_add": [
+        "first try: pending",
+        "excerpt: I bought a canoe.",
+        "healthy: True",
+        "second try: replayed",
+    ],
+    "web_handler": ["40 memories of 20 users"],
+}
+
+
+def test_every_script_is_expected_to_print_something() -> None:
+    assert {script.stem for script in SCRIPTS} == set(PRINTED)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_script_runs(script: Path, guarded: list[str], tmp_path: Path) -> None:
+    done = subprocess.run([*guarded, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in PRINTED[script.stem] if line not in done.stdout], done.stdout
+    assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_script_says_what_it_shows_and_how_to_run_it(script: Path) -> None:
+    text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    assert f"python examples/{script.name}" in text

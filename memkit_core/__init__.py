@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .admin_results import DoctorReport, ExportResult, Finding, ImportResult, ReindexResult
     from .async_memory import AsyncMemory
     from .config import EmbedderConfig, GraphStoreConfig, LlmConfig, MemoryConfig, VectorStoreConfig
     from .errors import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         SchemaVersionError,
         StorageError,
         StorageUnavailableError,
+        TransferError,
         UsageError,
     )
     from .filters import And, Contains, Eq, Exists, Gt, Gte, IContains, In, Lt, Lte, Ne, Nin, Not, Or
@@ -65,17 +67,21 @@ __all__ = [
     "Contains",
     "ContextResult",
     "DeleteAllResult",
+    "DoctorReport",
     "EmbedderConfig",
     "EmbeddingMismatchError",
     "Eq",
     "Excerpt",
     "Exists",
+    "ExportResult",
+    "Finding",
     "FlushResult",
     "GraphStoreConfig",
     "Gt",
     "Gte",
     "HistoryEvent",
     "IContains",
+    "ImportResult",
     "In",
     "IntegrityError",
     "LlmConfig",
@@ -98,6 +104,7 @@ __all__ = [
     "Not",
     "NotFoundError",
     "Or",
+    "ReindexResult",
     "SchemaVersionError",
     "Scope",
     "ScopedMemory",
@@ -105,6 +112,7 @@ __all__ = [
     "SearchResult",
     "StorageError",
     "StorageUnavailableError",
+    "TransferError",
     "Usage",
     "UsageError",
     "VectorStoreConfig",
@@ -113,6 +121,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    ".admin_results": ("DoctorReport", "ExportResult", "Finding", "ImportResult", "ReindexResult"),
     ".config": ("EmbedderConfig", "GraphStoreConfig", "LlmConfig", "MemoryConfig", "VectorStoreConfig"),
     ".errors": (
         "ConfigError",
@@ -129,6 +138,7 @@ _HOMES = {
         "SchemaVersionError",
         "StorageError",
         "StorageUnavailableError",
+        "TransferError",
         "UsageError",
     ),
     ".filters": (

@@ -43,13 +43,22 @@ _MONTHS: Final = (
 )
 _SUFFIX: Final = re.compile(r"(?:n't|'(?:s|re|ve|ll|d|m|t))$")
 _QUESTION_END: Final = re.compile(r"[?\uff1f\u061f][\s\"'\u201d\u2019)\]]*$")
+#: A question without its mark: begins like one and ends without any.
+_BARE_QUESTION: Final = re.compile(
+    r"(?:who|whom|whose|what|which|when|where|why|how)\b(?!ever)[^.!\u3002\uff01\n]{3,200}"
+    r"|(?:can|could|would|will|do|does|did|is|are|was|were|have|has|should|shall|may)"
+    r" (?:i|you|he|she|it|we|they|there|my|your|his|her|our|their|the|this|that)\b[^.!\u3002\uff01\n]{3,200}",
+    re.IGNORECASE,
+)
 _SENTENCE: Final = re.compile(r"[^.!?\u3002\uff01\uff1f\n]+[.!?\u3002\uff01\uff1f]*")
 _SMALLTALK: Final = re.compile(
     r"(?:(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|night)"
     r"|thanks?(?: you)?(?: (?:so|very) much| a lot)?"
     r"|bye|goodbye|see you(?: later| soon)?|ok(?:ay)?|sure|great|cool|nice|yes|no|yep|nope|wow|lol|please"
     r"|hallo|guten (?:tag|morgen|abend)|danke(?: sch\u00f6n)?|tsch\u00fcss"
-    r"|hola|gracias|adi\u00f3s|buenos d\u00edas|bonjour|merci|salut"
+    r"|hola|(?:muchas )?gracias|adi\u00f3s|buenos d\u00edas|bonjour|merci(?: beaucoup| bien)?|salut"
+    r"|ciao|grazie|what'?s up|how are you(?: doing)?"
+    r"|\u304a\u306f\u3088\u3046(?:\u3054\u3056\u3044\u307e\u3059)?|\u3053\u3093\u306b\u3061\u306f|\u3042\u308a\u304c\u3068\u3046"
     r"|\u4f60\u597d|\u8c22\u8c22|\u518d\u89c1|\u60a8\u597d)[\s,.!\u3002\uff0c\uff01]*)+",
     re.IGNORECASE,
 )
@@ -110,8 +119,11 @@ def query_terms(text: str) -> tuple[str, ...]:
 
 
 def normalise(text: str) -> str:
-    """What two texts share if they say the same, word for word: NFKC, case, spaces, final stops."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".!\u3002\uff01 ")
+    """What two texts share if they say the same, word for word: NFKC, spaces, final stops.
+
+    Case counts: it may be all that tells two names or passwords apart.
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).split()).rstrip(".!\u3002\uff01 ")
 
 
 def text_key(text: str) -> bytes:
@@ -133,4 +145,4 @@ def text_flags(text: str) -> int:
         if all(_QUESTION_END.search(s) or _SMALLTALK.fullmatch(s.strip()) for s in sentences):
             return FLAG_QUESTION
         return FLAG_ASKS
-    return 0
+    return FLAG_QUESTION if _BARE_QUESTION.fullmatch(stripped) else 0

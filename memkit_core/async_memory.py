@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .admin import AdminVerbs, AsyncAdmin
 from .config import MemoryConfig
 from .engine import Engine
 from .results import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.vectorstores import VectorStore
 
     from .filters import Filter
     from .memory import Memory
@@ -47,7 +49,7 @@ class AsyncMemory:
         store: str | os.PathLike[str] | RecordStore | None = None,
         *,
         config: MemoryConfig | None = None,
-        vector_store: VectorIndex | None = None,
+        vector_store: VectorIndex | VectorStore | None = None,
         history_db_path: str | None = None,
     ) -> None:
         """Open a memory. See ``Memory``."""
@@ -280,7 +282,7 @@ class AsyncMemory:
     @property
     def admin(self) -> AsyncAdmin:
         """What concerns the whole store."""
-        return AsyncAdmin(self._verbs)
+        return AsyncAdmin(AdminVerbs(self._engine, self._engine.suspending))
 
     async def flush(self, *, timeout: float | None = None) -> FlushResult:  # noqa: ASYNC109 - bounds threads, not a task
         """See ``Memory.flush``."""
@@ -300,14 +302,3 @@ class AsyncMemory:
 
     def __repr__(self) -> str:
         return f"AsyncMemory({self._engine.describe()})"
-
-
-class AsyncAdmin:
-    """``Admin`` for async code. Get it as ``memory.admin``."""
-
-    def __init__(self, verbs: Verbs) -> None:
-        self._verbs = verbs
-
-    async def reset(self, *, confirm: bool = False) -> None:
-        """See ``Admin.reset``."""
-        await self._verbs.reset(confirm)

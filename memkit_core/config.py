@@ -20,11 +20,24 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from .errors import ConfigError
 
 DEFAULT_STORE: Final = "sqlite:///memkit.db"
+#: Providers of a vector index beside the record store.
+INDEX_PROVIDERS: Final = frozenset({"chroma"})
 Durability = Literal["full", "relaxed"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: A name is unknown or a value does not fit; the values themselves are not shown.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_explain(error)) from None
 
 
 class _Provided(_Part):
@@ -36,11 +49,8 @@ class _Provided(_Part):
     @field_validator("config")
     @classmethod
     def _hide_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
-        secret = ("key", "token", "secret", "password")
-        return {
-            name: SecretStr(item) if isinstance(item, str) and name.lower().endswith(secret) else item
-            for name, item in value.items()
-        }
+        hidden: dict[str, Any] = _hidden(value, secret=False)
+        return hidden
 
 
 class LlmConfig(_Provided):
@@ -55,7 +65,12 @@ class EmbedderConfig(_Provided):
 
 
 class VectorStoreConfig(_Provided):
-    """Where vectors are searched. ``sqlite`` (``{"path": …}``) is the record store itself."""
+    """Where vectors are searched.
+
+    ``sqlite`` (``{"path": …}``) is the record store itself. ``chroma`` is an index beside it:
+    ``{"path": "./chroma"}``, or ``{"host": "localhost", "port": 8000}`` with ``ssl`` and ``headers`` if need
+    be; ``collection`` (mem0's ``collection_name`` means the same) is ``memkit`` by default.
+    """
 
 
 class GraphStoreConfig(_Provided):
@@ -71,6 +86,9 @@ class MemoryConfig(_Part):
         store: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite://:memory:``.
         history_db_path: mem0's name for the file that keeps the history. memkit keeps it with the memories,
             so this is another way to name the SQLite file; not together with ``store``.
+        exact_scan_units: Owners with at most so many memories and turns are always searched exactly by the
+            record store. Above it the proposals of the vector index stand for that.
+        index_timeout: Seconds that any call waits for the vector index at most.
         durability: ``full``: an acknowledged write survives a power cut. ``relaxed``: it survives a crash of
             the process, and a power cut may lose the last ones.
     """
@@ -82,6 +100,8 @@ class MemoryConfig(_Part):
     store: str | None = None
     history_db_path: str | None = None
     durability: Durability = "full"
+    exact_scan_units: int = Field(default=20_000, ge=0)
+    index_timeout: float = Field(default=5.0, gt=0)
 
     @property
     def location(self) -> str:
@@ -95,11 +115,12 @@ class MemoryConfig(_Part):
             named["store"] = self.store
         if self.history_db_path is not None:
             named["history_db_path"] = sqlite_url(self.history_db_path)
-        if self.vector_store is not None:
+        if self.vector_store is not None and self.vector_store.provider not in INDEX_PROVIDERS:
             if self.vector_store.provider != "sqlite":
                 raise ConfigError(
                     f"vector_store provider {self.vector_store.provider!r} is not in this release; 'sqlite' "
-                    "is. An object with memkit_core.protocols.VectorIndex goes into Memory(vector_store=…)"
+                    "and 'chroma' are. A LangChain vector store, or an object with "
+                    "memkit_core.protocols.VectorIndex, goes into Memory(vector_store=…)"
                 )
             path = self.vector_store.config.get("path")
             if not isinstance(path, str) or set(self.vector_store.config) != {"path"}:
@@ -169,12 +190,29 @@ def sqlite_url(path: str) -> str:
     return f"sqlite:///{path}"
 
 
+def _hidden(value: Any, *, secret: bool) -> Any:
+    """A provider's arguments with every string under a secret-looking name hidden, at any depth."""
+    if isinstance(value, Mapping):
+        rows = cast("Mapping[str, Any]", value)
+        return {name: _hidden(item, secret=secret or _is_secret(str(name))) for name, item in rows.items()}
+    return SecretStr(value) if secret and isinstance(value, str) else value
+
+
+def _is_secret(name: str) -> bool:
+    words = ("key", "token", "secret", "password", "authorization", "credentials", "headers")
+    return name.lower().endswith(words)
+
+
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """A provider's arguments with the secrets readable again, for the provider alone."""
-    return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value
-        for name, value in config.items()
-    }
+    shown: dict[str, Any] = _shown(config)
+    return shown
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _shown(item) for name, item in cast("Mapping[str, Any]", value).items()}
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _explain(error: ValidationError) -> str:

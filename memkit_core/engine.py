@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import os
+import sys
 import warnings
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from .config import DEFAULT_STORE, Durability, EmbedderConfig, LlmConfig, MemoryConfig, plain
-from .errors import ConfigError, EmbeddingMismatchError, MemkitWarning, UsageError
+from .config import (
+    DEFAULT_STORE,
+    INDEX_PROVIDERS,
+    Durability,
+    EmbedderConfig,
+    LlmConfig,
+    MemoryConfig,
+    VectorStoreConfig,
+    plain,
+)
+from .errors import ConfigError, EmbeddingMismatchError, MemkitWarning, StorageError, UsageError
 from .models.embed import Embedder
 from .models.offline import offline_available
 from .models.resolve import resolve_chat_model, resolve_embeddings
 from .pipeline.flush import flush
-from .pipeline.services import Services
-from .protocols import RecordStore, Runtime, VectorIndex
+from .pipeline.index import update_index
+from .pipeline.services import Services, Settings
+from .protocols import MaintainableStore, RecordStore, Runtime, VectorIndex
 from .results import FlushResult
 from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Gates, Ids, Workers, drive
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+_log = logging.getLogger(__name__)
 
 #: Batches younger than this that nobody has tried yet may be in another process's hands, in microseconds.
 _RESUME_AGE: Final = 60_000_000
@@ -34,9 +48,22 @@ class Engine:
     """One open store with its models. Two faces may use it at once, from any thread and any event loop."""
 
     def __init__(
-        self, *, store: RecordStore, chat: Any, embedder: Embedder | None, index: VectorIndex | None
+        self,
+        *,
+        store: RecordStore,
+        chat: Any,
+        embedder: Embedder | None,
+        index: VectorIndex | None,
+        settings: Settings | None = None,
     ) -> None:
-        self.services = Services(store=store, new_id=Ids(), chat=chat, embedder=embedder, index=index)
+        self.services = Services(
+            store=store,
+            new_id=Ids(),
+            chat=chat,
+            embedder=embedder,
+            index=index,
+            settings=settings or Settings(),
+        )
         self._gates = Gates()
         self._gather_workers = Workers(8, "memkit-gather")
         self._storage_workers = Workers(STORAGE_THREADS, "memkit-storage")
@@ -57,7 +84,7 @@ class Engine:
         llm: Any = None,
         embedder: Any = "auto",
         store: Any = None,
-        vector_store: VectorIndex | None = None,
+        vector_store: Any = None,
         history_db_path: str | None = None,
     ) -> Engine:
         """An engine over the store that is named; objects given beside the configuration take its place.
@@ -67,22 +94,26 @@ class Engine:
             MissingDependencyError: An extra is missing. Nothing was opened.
             StorageError: The store cannot be opened, or holds another embedding model's vectors.
         """
+        if not isinstance(cast("object", config), MemoryConfig):
+            raise ConfigError("config is a MemoryConfig; a dict goes through Memory.from_config()")
         if history_db_path is not None:
+            if not isinstance(cast("object", history_db_path), str) or store is not None:
+                raise ConfigError("history_db_path is a path, and stands in place of store, not beside it")
             config = config.model_copy(update={"history_db_path": history_db_path})
         chat = _chat(config.llm if llm is None else llm)
-        wrapped = _embedder(config.embedder if embedder == "auto" else embedder)
-        if vector_store is not None and not isinstance(cast("object", vector_store), VectorIndex):
-            raise ConfigError(
-                f"vector_store needs memkit_core.protocols.VectorIndex, not {type(vector_store).__name__}"
-            )
-        records = _records(config.location if store is None else store, config.durability)
+        wrapped = resolve_embedder(config.embedder if embedder == "auto" else embedder)
+        location = config.location
+        index = _index(config.vector_store if vector_store is None else vector_store, config.index_timeout)
+        records = _records(location if store is None else store, config.durability)
         try:
             _check_identity(records, wrapped)
-            engine = cls(store=records, chat=chat, embedder=wrapped, index=vector_store)
+            settings = Settings(exact_scan_units=config.exact_scan_units, index_seconds=config.index_timeout)
+            engine = cls(store=records, chat=chat, embedder=wrapped, index=index, settings=settings)
             engine.silent = llm == VERBATIM or config.llm == VERBATIM
             engine.resume()
         except BaseException:
-            records.close()
+            if records is not store:  # one that the caller opened is the caller's to close
+                records.close()
             raise
         return engine
 
@@ -118,7 +149,7 @@ class Engine:
                 "deleted (verbatim mode). Pass llm='openai:gpt-5-mini' or any LangChain chat model; "
                 "llm='verbatim' says that you mean it",
                 MemkitWarning,
-                stacklevel=2,
+                stacklevel=_callers_level(),
             )
 
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -132,6 +163,9 @@ class Engine:
     def _done(self, job: Future[Any]) -> None:
         with self._lock:
             self._jobs.discard(job)
+        error = job.exception()
+        if error is not None:  # nobody waits for the job; what it worked on is still pending
+            _log.error("background work failed: %s", type(error).__name__)
 
     def jobs(self) -> list[Future[Any]]:
         """What runs in the background now."""
@@ -141,9 +175,13 @@ class Engine:
     def resume(self) -> None:
         """Take up what an earlier process left pending, in the background."""
         services = self.services
+        if services.index is not None and isinstance(services.store, MaintainableStore):
+            services.known.index_lost = services.index.name in services.store.index_rebuilds()
         if services.chat is not None and services.store.pending_batches():
             before = services.clock() - _RESUME_AGE
             self.background(flush(self.blocking, services, recorded_before=before))
+        elif services.index is not None and services.store.index_work(services.index.name, limit=1):
+            self.background(update_index(self.blocking, services, go_on=lambda: not self._closed))
 
     async def flush(self, rt: Runtime, timeout: float | None) -> FlushResult:  # noqa: ASYNC109 - bounds threads
         """Wait for the background, then take up what is still pending.
@@ -151,15 +189,9 @@ class Engine:
         Raises:
             UsageError: The background did not come to an end in time. Its work goes on.
         """
-        from concurrent.futures import wait
-
-        jobs = self.jobs()
-        if jobs:
-            unfinished = (await rt.call(lambda: wait(jobs, timeout))).not_done
-            if unfinished:
-                raise UsageError(
-                    f"{len(unfinished)} background jobs still run after {timeout} s: flush again"
-                )
+        unfinished = await rt.wait(self.jobs(), timeout)
+        if unfinished:
+            raise UsageError(f"{unfinished} background jobs still run after {timeout} s: flush again")
         return await flush(rt, self.services)
 
     def close(self) -> None:
@@ -169,9 +201,30 @@ class Engine:
         self._closed = True
         for workers in (self._background_workers, self._gather_workers, self._storage_workers):
             workers.close()
-        if self.services.index is not None:
-            self.services.index.close()
-        self.services.store.close()
+        self._settle_accounts()
+        try:
+            if self.services.index is not None:
+                self.services.index.close()
+        finally:
+            self.services.store.close()
+
+    def _settle_accounts(self) -> None:
+        """Write what operations cost, as far as their own transactions could not."""
+        owed, store = self.services.ledger.take_all(), self.services.store
+        if owed and isinstance(store, MaintainableStore):
+            try:
+                store.record_usage(owed)
+            except StorageError as error:  # closing goes on whatever state the store is in
+                _log.warning("what the last operations cost was not written: %s", type(error).__name__)
+
+
+def _callers_level() -> int:
+    """The ``stacklevel`` at which a warning points at the first caller outside memkit."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001 - the documented way to look at the stack
+    package = __name__.partition(".")[0]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _chat(llm: Any) -> Any:
@@ -182,7 +235,46 @@ def _chat(llm: Any) -> Any:
     return resolve_chat_model(llm)
 
 
-def _embedder(embedder: Any) -> Embedder | None:
+def _index(vector_store: Any, seconds: float) -> VectorIndex | None:
+    """The vector index that is meant, with every call bounded in time."""
+    if vector_store is None or (
+        isinstance(vector_store, VectorStoreConfig) and vector_store.provider not in INDEX_PROVIDERS
+    ):
+        return None
+    from .indexes.timeouts import bounded
+
+    if isinstance(vector_store, VectorStoreConfig):
+        return bounded(_chroma(plain(vector_store.config)), seconds=seconds)
+    if isinstance(vector_store, VectorIndex):
+        return bounded(vector_store, seconds=seconds)
+    from .indexes.langchain_vector import LangChainVectorIndex, is_vector_store
+
+    if not is_vector_store(vector_store):
+        raise ConfigError(
+            "vector_store is a LangChain vector store, an index with memkit_core.protocols.VectorIndex or a "
+            f"VectorStoreConfig, not {type(vector_store).__name__}"
+        )
+    return bounded(LangChainVectorIndex(vector_store), seconds=seconds)
+
+
+def _chroma(config: dict[str, Any]) -> VectorIndex:
+    from .indexes.chroma import ChromaVectorIndex
+
+    if "collection_name" in config:
+        config["collection"] = config.pop("collection_name")
+    unknown = config.keys() - {"path", "host", "port", "ssl", "headers", "client", "collection"}
+    if unknown:
+        raise ConfigError(f"vector_store provider 'chroma' does not know {', '.join(sorted(unknown))}")
+    return ChromaVectorIndex(**config)
+
+
+def resolve_embedder(embedder: Any) -> Embedder | None:
+    """The embedding model that is meant, None for keywords only.
+
+    Raises:
+        ConfigError: It does not exist or cannot embed.
+        MissingDependencyError: An extra is missing.
+    """
     if embedder is None or embedder == "none":
         return None
     if isinstance(embedder, Embedder):
@@ -196,7 +288,7 @@ def _embedder(embedder: Any) -> Embedder | None:
                 "pip install 'memkit-core[embedded]', pass embedder='openai:text-embedding-3-small' or any "
                 "LangChain embeddings; embedder='none' says that you mean it",
                 MemkitWarning,
-                stacklevel=4,
+                stacklevel=_callers_level(),
             )
             return None
         embedder = "embedded"
@@ -223,6 +315,8 @@ def _sqlite_path(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
+    if "?" in rest:
+        raise ConfigError(f"a store's URL takes no options: {url!r}")
     if scheme != "sqlite":
         raise ConfigError(
             f"stores of kind {scheme!r} are not in this release; {DEFAULT_STORE!r} is one that works"
@@ -238,13 +332,15 @@ def _sqlite_path(url: str) -> str:
 
 def _check_identity(store: RecordStore, embedder: Embedder | None) -> None:
     """Refuse another model's file as early as the model's name and dimension are known."""
+    if embedder is None:
+        return
     held = store.embedding_identity()
-    if held is None or embedder is None:
+    if held is None:
         return
     mine = embedder.identity
     if held.model != embedder.model or (mine is not None and mine.dimension != held.dimension):
         raise EmbeddingMismatchError(
             f"{store.location} holds vectors of {held.model!r} ({held.dimension} dimensions), and this "
-            f"memory embeds with {embedder.model!r}: open it with that model, or with embedder='none' "
-            "for keywords only"
+            f"memory embeds with {embedder.model!r}: open it with that model, or with embedder='none' and "
+            "embed everything again with memory.admin.reindex(embedder=...)"
         )

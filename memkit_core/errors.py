@@ -8,6 +8,7 @@ MemkitError
 ├── ModelError                         a chat or embedding model failed
 │   ├── ModelCallError                 the call itself failed; keeps the cause
 │   └── ModelOutputError               the reply could not be used; keeps the raw text
+├── TransferError(ValueError)          an export file cannot be written or read; nothing was changed
 └── StorageError                       the record store failed
     ├── StorageUnavailableError        cannot be opened, read or written now
     ├── ConflictError                  somebody else changed the same rows first
@@ -97,6 +98,26 @@ class ModelOutputError(ModelError):
 
 def _model_output(message: str, reason: str, raw: str) -> ModelOutputError:
     return ModelOutputError(message, reason=reason, raw=raw)
+
+
+class TransferError(MemkitError, ValueError):
+    """An export file cannot be written, or cannot be imported. Nothing was changed.
+
+    Attributes:
+        reason: One of ``file`` (it cannot be opened, read or written), ``format`` (no export of memkit),
+            ``truncated``, ``digest`` (it was changed), ``too_long`` (a line), ``unknown_kind``, ``invalid``.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_transfer, (str(self), self.reason))
+
+
+def _transfer(message: str, reason: str) -> TransferError:
+    return TransferError(message, reason=reason)
 
 
 class StorageError(MemkitError):

@@ -18,11 +18,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final, TypeAlias, cast
 
 from .errors import UsageError
-from .types import MemoryRecord, check_text, to_micros
+from .types import MemoryRecord, check_text, parse_time
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -461,21 +460,7 @@ def _time_value(name: str, op: str, value: Any) -> Any:
     if op in ("in", "nin"):
         if isinstance(value, str) or not isinstance(value, Collection):
             raise UsageError(f"filter {name!r}: {op} takes a list of times")
-        return tuple(_micros(name, item) for item in cast("Collection[object]", value))
+        return tuple(parse_time(item, f"filter {name!r}") for item in cast("Collection[object]", value))
     if op in ("contains", "icontains"):
         raise UsageError(f"filter {name!r}: a time has no {op}; use gte and lt")
-    return _micros(name, value)
-
-
-def _micros(name: str, value: object) -> int:
-    moment: object = value
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise UsageError(f"filter {name!r}: {value[:80]!r} is no ISO 8601 time") from None
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if not isinstance(moment, datetime):
-        raise UsageError(f"filter {name!r}: give a datetime or an ISO 8601 string (UTC if it names no zone)")
-    return to_micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    return parse_time(value, f"filter {name!r}")

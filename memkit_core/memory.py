@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .admin import Admin, AdminVerbs
 from .config import MemoryConfig
 from .engine import Engine
 from .results import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.vectorstores import VectorStore
 
     from .async_memory import AsyncMemory
     from .filters import Filter
@@ -53,7 +55,7 @@ class Memory:
         store: str | os.PathLike[str] | RecordStore | None = None,
         *,
         config: MemoryConfig | None = None,
-        vector_store: VectorIndex | None = None,
+        vector_store: VectorIndex | VectorStore | None = None,
         history_db_path: str | None = None,
     ) -> None:
         """Open a memory.
@@ -66,7 +68,9 @@ class Memory:
                 ``"none"``: keywords only.
             store: ``"sqlite:///app.db"``, a path or a RecordStore. Default: ``memkit.db`` in this folder.
             config: The same and more as an object; arguments given beside it win.
-            vector_store: A derived index that proposes candidates beside the store's own exact search.
+            vector_store: A vector index beside the record store, for owners too large to compare one by one:
+                a LangChain vector store, or an index of ``memkit_core.indexes``. It is closed with the
+                memory; a LangChain vector store stays open.
             history_db_path: mem0's name for the SQLite file; memkit keeps history and memories in one.
 
         Raises:
@@ -418,7 +422,7 @@ class Memory:
     @property
     def admin(self) -> Admin:
         """What concerns the whole store."""
-        return Admin(self._verbs)
+        return Admin(AdminVerbs(self._engine, self._engine.blocking))
 
     def flush(self, *, timeout: float | None = None) -> FlushResult:
         """Wait for the background, then take up whatever is pending: extraction, vectors, index work.
@@ -448,21 +452,3 @@ class Memory:
 
     def __repr__(self) -> str:
         return f"Memory({self._engine.describe()})"
-
-
-class Admin:
-    """What concerns the whole store, all owners. Get it as ``memory.admin``."""
-
-    def __init__(self, verbs: Verbs) -> None:
-        self._verbs = verbs
-
-    def reset(self, *, confirm: bool = False) -> None:
-        """Remove everything of everybody, for good.
-
-        Args:
-            confirm: Must be True.
-
-        Raises:
-            UsageError: It is not. Nothing was changed.
-        """
-        drive(self._verbs.reset(confirm))

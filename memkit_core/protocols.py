@@ -6,7 +6,8 @@ runs. Reads see every commit that was acknowledged before they began, from any p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -25,6 +26,7 @@ from .types import (
     Relation,
     Scope,
     Space,
+    Usage,
     Vector,
 )
 
@@ -55,6 +57,10 @@ class Runtime(Protocol):
 
     async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
         """All results in order. Waits for every child, then raises the first error in order."""
+        ...
+
+    async def wait(self, jobs: Sequence[Future[Any]], seconds: float | None) -> int:
+        """How many jobs are still not done after so many seconds; None waits for all."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -123,7 +129,7 @@ class AddMemory:
     Attributes:
         sources: Unit numbers of the messages it rests on; positions in ``ChangeSet.batch`` if that is given.
         skip_duplicate: If a live memory of the same owner, narrowing ids and actor has the same normalised
-            text, add nothing and report that one's id.
+            text, is believed as much and lasts as long, attach the sources to that one and report its id.
     """
 
     memory_id: str
@@ -134,7 +140,7 @@ class AddMemory:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     actor_id: str | None = None
     origin: str = "user"
-    trust: str = "user"
+    trust: str = "trusted"
     event_time: Micros | None = None
     valid_from: Micros
     expires_at: Micros | None = None
@@ -149,7 +155,8 @@ class AddMemory:
 class UpdateMemory:
     """Close the current version of a memory and open the next one.
 
-    Fields left None keep their value. ``expected_revision`` None: whatever is current.
+    Fields left None keep their value; without text the sources and the vector stay too.
+    ``expected_revision`` None: whatever is current. ``actor_id``: who changes it, for the history.
     """
 
     memory_id: str
@@ -184,7 +191,18 @@ class RetireMemory:
     reason: str = ""
 
 
-Change = AddMemory | UpdateMemory | RetireMemory
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiteMemory:
+    """Attach further messages to the current version of a memory: they say the same again.
+
+    No new version and no event; reported as ``duplicate``.
+    """
+
+    memory_id: str
+    sources: tuple[int, ...]
+
+
+Change = AddMemory | UpdateMemory | RetireMemory | CiteMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +213,9 @@ class ChangeSet:
         scope: Every touched memory must be inside it, else ``NotFoundError``.
         expected_revision: The owner revision that was read before deciding; ``ConflictError`` if it moved.
             None: apply to whatever is there.
+        embedding: Which model made the vectors in here; ``EmbeddingMismatchError`` if the store has moved to
+            another one meanwhile. None: not checked.
+        usage: What was spent on it, by operation, to be added to the owner's totals.
         batch: New messages to store in the same transaction.
         message_vectors: Vectors of stored messages, by unit (by position in ``batch`` if that is given).
         complete: Batch to mark done, with the lease it was claimed under (None: not claimed).
@@ -213,6 +234,8 @@ class ChangeSet:
     lease: str | None = None
     result: Callable[[tuple[Applied, ...]], str] | None = None
     indexes: tuple[str, ...] = ()
+    embedding: EmbeddingIdentity | None = None
+    usage: Mapping[str, Usage] = field(default_factory=dict[str, Usage])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +243,8 @@ class Applied:
     """What became of one change, in the order given.
 
     Attributes:
-        outcome: ``applied``, or ``duplicate`` (an ``AddMemory`` with ``skip_duplicate``; ``record`` is the
-            memory that was there).
+        outcome: ``applied``, or ``duplicate`` (a ``CiteMemory``, or an ``AddMemory`` with ``skip_duplicate``;
+            ``record`` is the memory that was there).
         previous: The text before, for updates and deletions.
     """
 
@@ -267,8 +290,12 @@ class SearchRequest:
             narrowed by the scope.
         terms: Distinct analysed terms of the question (``analysis.query_terms``), at most 64.
         vector: Unit-length embedding of the question, None for keywords only.
+        embedding: Which model made it; ``EmbeddingMismatchError`` if the store has moved to another one
+            meanwhile. None: not checked.
         pool: How many candidates each arm proposes per space.
         proposed: Further candidates, from derived indexes.
+        dense: Whether the store compares the question with all of the owner's vectors. If not, ``proposed``
+            stands for that arm; every candidate gets its exact cosine all the same.
         between: Also propose turns and memories of these time ranges (start inclusive, end exclusive).
     """
 
@@ -276,8 +303,10 @@ class SearchRequest:
     spaces: tuple[Space, ...] = ("memory",)
     terms: tuple[str, ...] = ()
     vector: Vector | None = None
+    embedding: EmbeddingIdentity | None = None
     pool: int = 100
     proposed: tuple[Ref, ...] = ()
+    dense: bool = True
     between: tuple[tuple[Micros, Micros], ...] = ()
 
 
@@ -314,14 +343,19 @@ class Candidates:
         idf_mass: Per space, the sum of the idf of the request's terms (0 if no unit is there).
         session_idf_mass: The same with sessions as documents, for turns.
         cited_by: For turn units that live memories of the query cite: those memories' unit numbers.
+        short: Searched spaces in which the proposals cannot be the nearest units: they are fewer than there
+            must be, or many clearly nearer units came up otherwise.
         revision: The owner's revision that was read, 0 if the owner is unknown.
+        without_vector: How many units of the searched spaces have no vector yet, if the request has one.
     """
 
     scored: tuple[Scored, ...] = ()
     idf_mass: Mapping[Space, float] = field(default_factory=dict[Space, float])
     session_idf_mass: float = 0.0
     cited_by: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
+    short: frozenset[Space] = frozenset()
     revision: int = 0
+    without_vector: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,10 +370,11 @@ class Unembedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerState:
-    """What is known of an owner: its revision (0: never seen) and its actors."""
+    """What is known of an owner: its revision (0: never seen), its actors, how much a search looks at."""
 
     revision: int = 0
     live_memories: int = 0
+    turns: int = 0
     actors: tuple[str, ...] = ()
 
 
@@ -475,18 +510,34 @@ class RecordStore(Protocol):
         """
         ...
 
+    def batch(self, batch_id: str) -> StoredBatch | None:
+        """A batch as it stands, None if there is none."""
+        ...
+
     def pending_batches(self, owner: OwnerKey | None = None) -> int:
         """How many batches still wait for extraction."""
         ...
 
-    def missing_vectors(self, *, limit: int) -> list[Unembedded]:
-        """Current memories and visible indexed messages that have no vector yet, oldest first."""
+    def missing_vectors(self, *, limit: int, retired: bool = False) -> list[Unembedded]:
+        """Current memories and visible indexed messages that have no vector yet, oldest first.
+
+        ``retired``: closed versions instead, which only searches with ``as_of`` read.
+        """
         ...
 
     def put_vectors(
-        self, vectors: Sequence[tuple[Unembedded, Vector]], *, indexes: tuple[str, ...] = ()
+        self,
+        vectors: Sequence[tuple[Unembedded, Vector]],
+        *,
+        indexes: tuple[str, ...] = (),
+        embedding: EmbeddingIdentity | None = None,
     ) -> None:
-        """Store vectors of existing units; units that are gone or retired meanwhile are skipped."""
+        """Store vectors of existing units; units that have left their space meanwhile are skipped.
+
+        Raises:
+            EmbeddingMismatchError: The store has moved to another model than ``embedding``. Nothing was
+                changed.
+        """
         ...
 
     def index_work(self, index: str, *, limit: int) -> list[IndexWork]:
@@ -515,6 +566,135 @@ class RecordStore(Protocol):
 
     def close(self) -> None:
         """Finish acknowledged work and release everything. Calling it again does nothing."""
+        ...
+
+
+DamageKind = Literal["truth", "derived", "file", "index"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: ``truth``: a part of the record, which nothing else says; restore it from a backup or an
+            export. ``derived``: ``repair`` makes it anew. ``file``: the database's own structure.
+            ``index``: a derived index differs from the record.
+        key: Which row, as far as it can be told.
+    """
+
+    kind: DamageKind
+    table: str
+    key: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """What an inspection found: the first thousand findings, and how many there are in all."""
+
+    found: tuple[Damage, ...]
+    total: int
+
+
+@runtime_checkable
+class MaintainableStore(RecordStore, Protocol):
+    """A record store that ``memory.admin`` can look after. Errors as in ``RecordStore``."""
+
+    def rebuild_terms(self, *, after: int = 0) -> tuple[int, int]:
+        """Derive keywords, lengths and statistics of the next owners anew from their texts.
+
+        Each call is one transaction over whole owners: readers see an owner before or after it, never
+        between.
+
+        Returns:
+            The position to go on from (0: that was all), and how many units were done.
+        """
+        ...
+
+    def count_units(self) -> int:
+        """How many versions and messages there are, hidden ones included."""
+        ...
+
+    def switch_embedding(self, identity: EmbeddingIdentity) -> None:
+        """Move to another embedding model: all vectors are dropped, their units wait for new ones."""
+        ...
+
+    def request_index_rebuild(self, index: str) -> None:
+        """Note durably that a derived index is about to be cleared."""
+        ...
+
+    def enqueue_index(self, index: str) -> int:
+        """Replace an index's pending work by all there is, and strike out the note; returns how much."""
+        ...
+
+    def inspect(self, step: Callable[[int], None] = ...) -> Inspected:
+        """Everything that is wrong, from every row against its hash and against the rows around it.
+
+        Args:
+            step: Told how many more of twice ``count_units()`` steps are done.
+        """
+        ...
+
+    def repair(self, step: Callable[[int], None] = ...) -> None:
+        """Make anew what is derived and damaged, in one transaction. The record itself is left as it is."""
+        ...
+
+    def dump(
+        self, sink: Callable[[Mapping[str, Any]], None], *, owners: Collection[OwnerKey] | None = None
+    ) -> None:
+        """Hand everything (or all of some owners) to ``sink`` as plain records, as of one moment.
+
+        ``maintenance.records`` says what they look like; vectors are bytes of half precision.
+
+        Raises:
+            IntegrityError: Something is damaged.
+        """
+        ...
+
+    def load(
+        self, records: Callable[[], Iterable[Mapping[str, Any]]], *, indexes: tuple[str, ...] = ()
+    ) -> None:
+        """Store what ``dump`` gave, in one transaction; ``records`` may be called more than once.
+
+        Whatever ``records`` raises comes out again, and nothing is changed then.
+
+        Raises:
+            ConflictError: The store has one of the owners already.
+            EmbeddingMismatchError: The store holds another model's vectors.
+            TransferError: The records do not hold together.
+        """
+        ...
+
+    def record_usage(self, spent: Mapping[tuple[OwnerKey | None, str], Usage]) -> None:
+        """Add to the totals of owners (None: nobody's) and operations."""
+        ...
+
+    def usage(self, owner: OwnerKey | None = None) -> dict[tuple[OwnerKey | None, str], Usage]:
+        """The totals by owner and operation, of one owner if given."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """How many rows there are of each kind; keywords are left out, which nothing counts quickly."""
+        ...
+
+    def probe(self) -> None:
+        """Begin a write and take it back. Raises as any write does if the store cannot be written."""
+        ...
+
+    def index_refs(self) -> dict[str, bool]:
+        """``Ref.key`` of all that a derived index holds when it is up to date.
+
+        False for what pending work is about, there or not.
+        """
+        ...
+
+    def pending_index_work(self) -> dict[str, int]:
+        """How much work is pending, by the name of the index."""
+        ...
+
+    def index_rebuilds(self) -> tuple[str, ...]:
+        """Names of derived indexes whose rebuilding was begun and not brought to its end."""
         ...
 
 
@@ -557,6 +737,15 @@ class VectorIndex(Protocol):
 
     def close(self) -> None:
         """Release what it holds."""
+        ...
+
+
+@runtime_checkable
+class InspectableIndex(Protocol):
+    """A derived index that can say what it holds; ``admin.doctor`` compares it with the records."""
+
+    def keys(self) -> Iterator[str]:
+        """``Ref.key`` of everything it holds, in any order, each once."""
         ...
 
 

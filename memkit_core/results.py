@@ -88,7 +88,7 @@ class MemoryItem(Result):
     memory_type: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     origin: str = "user"
-    trust: str = "user"
+    trust: str = "trusted"
     event_time: datetime | None = None
     valid_from: datetime
     valid_to: datetime | None = None
@@ -243,46 +243,6 @@ class MemoryPage(_Listing):
     __str__ = __repr__
 
 
-class MemoryChange(Result):
-    """What became of one fact, or of one memory.
-
-    Attributes:
-        event: ADD, UPDATE, DELETE, or NONE (it was known already; ``id`` is the memory that says it, None
-            if the model did not name one).
-        previous_memory: The text before an UPDATE or DELETE.
-    """
-
-    id: str | None
-    memory: str
-    event: Literal["ADD", "UPDATE", "DELETE", "NONE"]
-    previous_memory: str | None = None
-    revision: int = 1
-    reason: str = ""
-    sources: list[str] = Field(default_factory=list[str])
-
-    def __repr__(self) -> str:
-        before = f" was {_short(self.previous_memory)}" if self.event == "UPDATE" else ""
-        return f"{self.event} {_short(self.memory)}{before} (id={self.id!r})"
-
-    __str__ = __repr__
-
-
-class Rejection(Result):
-    """Something a model proposed that was not carried out.
-
-    Attributes:
-        item: The fact or operation as proposed. ``reason``: why not.
-    """
-
-    item: str
-    reason: str
-
-    def __repr__(self) -> str:
-        return f"Rejection({_short(self.item)}: {self.reason})"
-
-    __str__ = __repr__
-
-
 class StageFailure(Result):
     """Something that failed inside an operation that otherwise went on, or that will be tried again.
 
@@ -304,6 +264,49 @@ class StageFailure(Result):
 
     def __repr__(self) -> str:
         return f"{self.stage} failed: {self.error_type}: {_short(self.message, 200)}"
+
+    __str__ = __repr__
+
+
+class MemoryChange(Result):
+    """What became of one fact, or of one memory.
+
+    Attributes:
+        event: ADD, UPDATE, DELETE, or NONE (it was known already; ``id`` is the memory that says it, None
+            if the model did not name one).
+        previous_memory: The text before an UPDATE or DELETE.
+        failed: What did not work beside the change itself, such as embedding the new text; ``flush`` tries
+            it again.
+    """
+
+    id: str | None
+    memory: str
+    event: Literal["ADD", "UPDATE", "DELETE", "NONE"]
+    previous_memory: str | None = None
+    revision: int = 1
+    reason: str = ""
+    sources: list[str] = Field(default_factory=list[str])
+    failed: list[StageFailure] = Field(default_factory=list[StageFailure])
+
+    def __repr__(self) -> str:
+        before = f" was {_short(self.previous_memory)}" if self.event == "UPDATE" else ""
+        return f"{self.event} {_short(self.memory)}{before} (id={self.id!r})"
+
+    __str__ = __repr__
+
+
+class Rejection(Result):
+    """Something a model proposed that was not carried out.
+
+    Attributes:
+        item: The fact or operation as proposed. ``reason``: why not.
+    """
+
+    item: str
+    reason: str
+
+    def __repr__(self) -> str:
+        return f"Rejection({_short(self.item)}: {self.reason})"
 
     __str__ = __repr__
 

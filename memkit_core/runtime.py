@@ -17,8 +17,8 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -195,12 +195,15 @@ class Workers:
         self._pid = os.getpid()
         self._pool: ThreadPoolExecutor | None = None
         self._free = size
+        self._closed = False
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pid != os.getpid():  # the parent's threads do not exist here
             self._lock = threading.Lock()
             self._pool, self._free, self._pid = None, self._size, os.getpid()
         with self._lock:
+            if self._closed:
+                raise UsageError("this memory is closed: open a new one")
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
             return self._pool
@@ -212,6 +215,8 @@ class Workers:
 
     def try_submit(self, work: Callable[[], T]) -> Future[T] | None:
         """Start ``work`` on a free thread; None if every thread is taken (it never queues)."""
+        if self._closed:
+            return None
         pool = self._executor()
         with self._lock:
             if self._free == 0:
@@ -234,6 +239,7 @@ class Workers:
 
     def close(self) -> None:
         """Wait for running work and end the threads."""
+        self._closed = True
         if self._pool is not None and self._pid == os.getpid():
             self._pool.shutdown(wait=True)
             self._pool = None
@@ -297,6 +303,10 @@ class BlockingRuntime:
         outcomes = [own[n] if future is None else _outcome(future.result) for n, future in enumerate(futures)]
         return _results(outcomes)
 
+    async def wait(self, jobs: Sequence[Future[Any]], seconds: float | None) -> int:
+        """See ``Runtime.wait``."""
+        return len(wait(jobs, seconds).not_done)
+
     async def sleep(self, seconds: float) -> None:
         """See ``Runtime.sleep``."""
         time.sleep(seconds)  # noqa: ASYNC251 - this runtime blocks on purpose
@@ -355,6 +365,13 @@ class AsyncRuntime:
     async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
         """See ``Runtime.gather``."""
         return _results(await asyncio.gather(*work, return_exceptions=True))
+
+    async def wait(self, jobs: Sequence[Future[Any]], seconds: float | None) -> int:
+        """See ``Runtime.wait``. Holds no thread: the jobs may need the ones there are."""
+        if not jobs:
+            return 0
+        _, pending = await asyncio.wait([asyncio.wrap_future(job) for job in jobs], timeout=seconds)
+        return len(pending)
 
     async def sleep(self, seconds: float) -> None:
         """See ``Runtime.sleep``."""

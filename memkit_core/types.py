@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from .errors import UsageError
@@ -36,12 +36,40 @@ FLAG_ASKS: Final = 4  # states something, then ends with a question: the answer 
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = -62_135_596_800_000_000  # 0001-01-01
+_LAST: Final = 253_402_300_799_999_999  # 9999-12-31
 
 
 def to_micros(moment: datetime) -> Micros:
-    """An aware datetime as microseconds since 1970 UTC."""
+    """An aware datetime as microseconds since 1970 UTC.
+
+    Raises:
+        UsageError: In UTC it lies outside the years 1 to 9999.
+    """
     delta = moment - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    if not _FIRST <= micros <= _LAST:
+        raise UsageError(f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC")
+    return micros
+
+
+def parse_time(value: object, what: str) -> Micros:
+    """A caller's time: a datetime (UTC if it names no zone), a date, or an ISO 8601 string.
+
+    Raises:
+        UsageError: It is none of these, or out of range.
+    """
+    moment: object = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise UsageError(f"{what}: {value[:80]!r} is no ISO 8601 time") from None
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(moment, datetime):
+        raise UsageError(f"{what} is a datetime or an ISO 8601 string, not {type(value).__name__}")
+    return to_micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
 
 
 def to_datetime(micros: Micros) -> datetime:
@@ -197,13 +225,15 @@ class Fact:
     """One statement worth remembering, as extracted or said.
 
     Attributes:
-        cites: Positions (0-based) of the batch's messages that support it.
+        cites: Positions (0-based) of the batch's messages that support it; empty if nobody said which.
+        context: The span of positions (start, end) that it was drawn from.
         event_time: When it happened or began to hold, None if the text does not say.
     """
 
     text: str
     kind: str = "other"
     cites: tuple[int, ...] = ()
+    context: tuple[int, int] | None = None
     event_time: Micros | None = None
     actor_id: str | None = None
     origin: str = "user"

@@ -10,20 +10,21 @@ import binascii
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from . import analysis
 from .engine import Engine
-from .errors import NotFoundError, UsageError
+from .errors import ConflictError, NotFoundError, UsageError
 from .filters import Filter, bare_keys, check_known_keys, parse_filter
-from .pipeline.add import AddRequest, Mode, accept, add, message_ids, pending, settle
+from .pipeline.add import AddRequest, Mode, accept, add, pending, settle
 from .pipeline.commit import Options, changed
 from .pipeline.context import context
 from .pipeline.embed import embed
-from .pipeline.index import update_index
-from .pipeline.ingest import parse_messages, parse_metadata, parse_time
+from .pipeline.flush import flush
+from .pipeline.index import index_committed
+from .pipeline.ingest import parse_messages, parse_metadata
 from .pipeline.search import AskedFor, search
 from .protocols import ChangeSet, Query, RetireMemory, Runtime, UpdateMemory
 from .results import (
@@ -36,8 +37,9 @@ from .results import (
     MemoryItem,
     MemoryPage,
     SearchResult,
+    StageFailure,
 )
-from .types import MemoryRecord, Micros, Scope, Space, check_id, check_text
+from .types import MemoryRecord, Micros, Scope, Space, check_id, check_text, parse_time
 
 _log = logging.getLogger(__name__)
 
@@ -90,19 +92,23 @@ class Verbs:
             options=options,
             mode=mode,
             idempotency_key=None if idempotency_key is None else check_id(idempotency_key, "idempotency_key"),
-            fingerprint=None if idempotency_key is None else _fingerprint(scope, parsed, options, infer),
+            fingerprint=(
+                None if idempotency_key is None else _fingerprint(scope, parsed, options, infer, observed_at)
+            ),
         )
         if mode == "verbatim":
             engine.warn_verbatim()
         if wait or mode != "llm":
-            return await add(self._rt, services, request)
+            result = await add(self._rt, services, request)
+            if result.status == "pending" and any(isinstance(f.error, ConflictError) for f in result.failed):
+                # Others wrote all the time. What is left needs no caller, only a quieter moment.
+                engine.background(flush(engine.blocking, services))
+            return result
         batch = await accept(self._rt, services, request)
-        if not batch.replayed:
-            services.in_flight.enter(batch.batch_id, batch.recorded_at)
-            engine.background(settle(engine.blocking, services, batch, request))
-        elif batch.state == "done":
+        if batch.replayed and batch.state == "done":
             return await settle(self._rt, services, batch, request)
-        return pending(batch.batch_id, len(message_ids(batch.batch_id, len(parsed))))
+        engine.background(settle(engine.blocking, services, batch, request))
+        return pending(batch.batch_id, len(parsed))
 
     async def update(
         self,
@@ -123,11 +129,8 @@ class Verbs:
         fields = None if metadata is None else parse_metadata(metadata)
         expires = None if expires_at is None else parse_time(expires_at, "expires_at")
         actor = None if actor_id is None else check_id(actor_id, "actor_id")
-        if (
-            (text is None or text == record.text)
-            and fields in (None, dict(record.metadata))
-            and expires is None
-        ):
+        unchanged = (text is None or text == record.text) and fields in (None, dict(record.metadata))
+        if unchanged and expires in (None, record.expires_at):
             return MemoryChange(
                 id=record.memory_id,
                 memory=record.text,
@@ -135,22 +138,21 @@ class Verbs:
                 revision=record.revision,
                 reason="no change",
             )
-        rt, services = self._rt, self.engine.services
-        new_text = record.text if text is None else text
-        embedded = await embed(rt, services, [new_text])
+        services = self.engine.services
+        embedded = await embed(self._rt, services, [] if text is None else [text])
         now = services.clock()
         change = UpdateMemory(
             memory_id=record.memory_id,
-            text=new_text,
+            text=text,
             metadata=fields,
             valid_from=now,
             expires_at=expires,
             actor_id=actor,
-            flags=analysis.text_flags(new_text),
-            vector=embedded.vectors.get(new_text),
+            flags=0 if text is None else analysis.text_flags(text),
+            vector=None if text is None else embedded.vectors.get(text),
             reason="updated by the caller",
         )
-        return await self._apply(record, change, now)
+        return await self._apply(record, change, now, failed=embedded.failed)
 
     async def delete(self, memory_id: str, scope: Scope | None) -> MemoryChange:
         """See ``Memory.delete``."""
@@ -175,15 +177,25 @@ class Verbs:
         return await self._rt.call(lambda: store.get(memory_id, scope))
 
     async def _apply(
-        self, record: MemoryRecord, change: UpdateMemory | RetireMemory, now: Micros
+        self,
+        record: MemoryRecord,
+        change: UpdateMemory | RetireMemory,
+        now: Micros,
+        *,
+        failed: Sequence[StageFailure] = (),
     ) -> MemoryChange:
         services = self.engine.services
         scope = Scope(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id)
-        changes = ChangeSet(scope=scope, recorded_at=now, changes=(change,), indexes=services.indexes)
+        changes = ChangeSet(
+            scope=scope,
+            recorded_at=now,
+            changes=(change,),
+            indexes=services.indexes,
+            embedding=services.identity,
+        )
         receipt = await self._rt.call(lambda: services.store.commit(changes))
-        for failure in await update_index(self._rt, services):
-            _log.warning("the derived index is behind, its work stays pending: %s", failure.error_type)
-        return changed(receipt.applied[0], change.reason)
+        failures = [*failed, *await index_committed(self._rt, services)]
+        return changed(receipt.applied[0], change.reason).model_copy(update={"failed": failures})
 
     async def delete_all(self, scope: Scope, *, filters: object) -> DeleteAllResult:
         """See ``Memory.delete_all``."""
@@ -201,7 +213,7 @@ class Verbs:
                 indexes=services.indexes,
             )
         )
-        for failure in await update_index(self._rt, services):
+        for failure in await index_committed(self._rt, services):
             _log.warning("the derived index is behind, its work stays pending: %s", failure.error_type)
         return DeleteAllResult(deleted=deleted)
 
@@ -230,6 +242,7 @@ class Verbs:
             limit=_check_limit(limit),
             threshold=_check_threshold(threshold),
             as_of=None if as_of is None else parse_time(as_of, "as_of"),
+            actor_id=actor_id,
             spaces=_check_include(include),
             explain=explain,
         )
@@ -254,7 +267,9 @@ class Verbs:
     async def get(self, memory_id: str, scope: Scope | None) -> MemoryItem | None:
         """See ``Memory.get``."""
         record = await self._find(memory_id, scope)
-        return None if record is None else MemoryItem.of(record)
+        if record is None or not record.live(self.engine.services.clock()):
+            return None
+        return MemoryItem.of(record)
 
     async def get_all(
         self, scope: Scope, *, limit: int, cursor: str | None, filters: object, as_of: Time | None
@@ -291,23 +306,11 @@ class Verbs:
     async def flush(self, timeout: float | None) -> FlushResult:  # noqa: ASYNC109 - bounds threads, not a task
         """See ``Memory.flush``."""
         self.engine.check_open()
-        if timeout is not None and (isinstance(timeout, bool) or not timeout >= 0):
+        if timeout is not None and (
+            not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout >= 0
+        ):
             raise UsageError("timeout is a number of seconds, or None")
         return await self.engine.flush(self._rt, timeout)
-
-    async def reset(self, confirm: bool) -> None:
-        """See ``Admin.reset``."""
-        self.engine.check_open()
-        if confirm is not True:
-            raise UsageError(
-                "reset removes everything of everybody, for good: pass confirm=True if you mean it"
-            )
-        services = self.engine.services
-        await self._rt.call(services.store.reset)
-        services.known.identity = None
-        services.known.metadata_keys = frozenset()
-        if services.index is not None:
-            await self._rt.call(services.index.clear)
 
     async def _where(self, filters: object, *, actor_id: str | None = None) -> Filter | None:
         """The filter that is meant, its metadata keys checked against those that the store has seen."""
@@ -374,7 +377,9 @@ def _check_include(include: object) -> tuple[Space, ...]:
     return tuple(names[name] for name in include)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
-def _fingerprint(scope: Scope, messages: Collection[Any], options: Options, infer: bool) -> str:
+def _fingerprint(
+    scope: Scope, messages: Collection[Any], options: Options, infer: bool, observed_at: Time | None
+) -> str:
     """Equal for calls that ask the same; the time of a call that gives none does not count."""
     asked = {
         "scope": [scope.user_id, scope.agent_id, scope.run_id],
@@ -382,6 +387,7 @@ def _fingerprint(scope: Scope, messages: Collection[Any], options: Options, infe
         "metadata": dict(options.metadata),
         "expires_at": options.expires_at,
         "infer": infer,
+        "observed_at": None if observed_at is None else parse_time(observed_at, "observed_at"),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8")).hexdigest()
 

@@ -129,6 +129,8 @@ def _loaded() -> tuple[Any, Any]:
 def _load() -> tuple[Any, Any]:
     if not offline_available():
         raise MissingDependencyError("the offline embedding model", extra="embedded")
+    # Newer versions of onnxruntime report their use to their maker unless told not to before the import.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
     from tokenizers import Tokenizer
 

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ..errors import ConflictError, ModelError, StorageError
-from ..protocols import ChangeSet, CommitReceipt, NewBatch, Runtime, StoredBatch
+from ..errors import ConflictError, MemkitError, StorageError
+from ..protocols import ChangeSet, CommitReceipt, NewBatch, Runtime, StoredBatch, Unembedded
 from ..results import AddResult, Rejection, StageFailure
 from ..types import Decision, Message, Scope, Usage
 from .commit import Batch, Options, Plan, plan_commit, update_texts
 from .decide import decide
 from .embed import Embedded, embed
 from .extract import Extracted, extract, raw_facts, verbatim_facts
-from .index import update_index
+from .index import index_committed
 from .recall import recall
 from .services import Services
 
@@ -44,18 +44,42 @@ async def add(rt: Runtime, services: Services, request: AddRequest) -> AddResult
         UsageError: The idempotency key was used for something else. Nothing was changed.
     """
     started = time.perf_counter()
-    if request.mode == "llm":
-        batch = await accept(rt, services, request)
-        result = await settle(rt, services, batch, request)
+    if request.mode == "llm" and request.idempotency_key is not None:
+        # Calls under one key wait for the first one, and then tell its result.
+        async with rt.exclusive((request.scope.owner, request.idempotency_key)):
+            result = await settle(rt, services, await accept(rt, services, request), request)
+    elif request.mode == "llm":
+        result = await settle(rt, services, await accept(rt, services, request), request)
     else:
         result = await _add_as_it_is(rt, services, request)
     if result.replayed:
         return result
-    return result.model_copy(update={"usage": result.usage.timed((time.perf_counter() - started) * 1_000)})
+    milliseconds = (time.perf_counter() - started) * 1_000
+    services.ledger.owe(request.scope.owner, "add", Usage(milliseconds=milliseconds))
+    return result.model_copy(update={"usage": result.usage.timed(milliseconds)})
+
+
+async def _commit(rt: Runtime, services: Services, changes: ChangeSet, usage: Usage) -> CommitReceipt:
+    """The receipt; what it all cost is in the same transaction, with what the owner still owes."""
+    owner = changes.scope.owner
+    owed = services.ledger.take(owner)
+    spent = {**owed, "add": owed.get("add", Usage()) + usage}
+    try:
+        receipt = await rt.call(lambda: services.store.commit(replace(changes, usage=spent)))
+    except BaseException:  # even an interrupt must not lose what was spent before
+        services.ledger.give_back(owner, owed)
+        raise
+    if receipt.batch is not None and receipt.batch.replayed:
+        services.ledger.give_back(owner, owed)
+    return receipt
 
 
 async def accept(rt: Runtime, services: Services, request: AddRequest) -> StoredBatch:
-    """The messages, durable and findable by keyword, with a job to extract them later if need be."""
+    """The messages, durable and findable by keyword, with a job to extract them later if need be.
+
+    From before they are stored until ``settle`` is done they count as in hand, so that no ``flush`` of this
+    process takes them up.
+    """
     options = request.options
     job = {
         "metadata": dict(options.metadata),
@@ -63,7 +87,15 @@ async def accept(rt: Runtime, services: Services, request: AddRequest) -> Stored
         "memory_type": options.memory_type,
     }
     new = _new_batch(services, request, job=json.dumps(job, ensure_ascii=False), index=True)
-    return await rt.call(lambda: services.store.append(new))
+    services.in_flight.enter(new.batch_id, new.recorded_at)
+    try:
+        batch = await rt.call(lambda: services.store.append(new))
+    except BaseException:
+        services.in_flight.leave(new.batch_id)
+        raise
+    if batch.replayed:
+        services.in_flight.leave(new.batch_id)
+    return batch
 
 
 def options_of(batch: StoredBatch) -> Options:
@@ -137,22 +169,20 @@ async def _add_as_it_is(rt: Runtime, services: Services, request: AddRequest) ->
         mode=request.mode, batch_id=new.batch_id, messages=len(request.messages), embedded=embedded, plan=plan
     )
     vectors = {} if raw else _message_vectors(request.messages, range(len(request.messages)), embedded)
-    receipt = await rt.call(
-        lambda: services.store.commit(
-            ChangeSet(
-                scope=request.scope,
-                recorded_at=new.recorded_at,
-                changes=plan.changes,
-                batch=new,
-                message_vectors=vectors,
-                result=outcome.stored if request.idempotency_key is not None else None,
-                indexes=services.indexes,
-            )
-        )
+    changes = ChangeSet(
+        scope=request.scope,
+        recorded_at=new.recorded_at,
+        changes=plan.changes,
+        batch=new,
+        message_vectors=vectors,
+        result=outcome.stored if request.idempotency_key is not None else None,
+        indexes=services.indexes,
+        embedding=services.identity,
     )
+    receipt = await _commit(rt, services, changes, embedded.usage)
     if receipt.batch is not None and receipt.batch.replayed:
         return replayed(receipt.batch)
-    return outcome.result(receipt, await update_index(rt, services))
+    return outcome.result(receipt, await index_committed(rt, services))
 
 
 def _message_vectors(messages: Sequence[Message], units: Sequence[int], embedded: Embedded) -> dict[int, Any]:
@@ -166,9 +196,13 @@ def _message_vectors(messages: Sequence[Message], units: Sequence[int], embedded
 
 def replayed(batch: StoredBatch) -> AddResult:
     """The stored result of an earlier call under the same idempotency key."""
-    if batch.state == "pending" or batch.result is None:
+    if batch.result is not None:
+        return AddResult.model_validate_json(batch.result).model_copy(update={"replayed": True})
+    if batch.state == "pending":
         return pending(batch.batch_id, len(batch.units)).model_copy(update={"replayed": True})
-    return AddResult.model_validate_json(batch.result).model_copy(update={"replayed": True})
+    # Its messages were deleted before anything was extracted from them.
+    ids = message_ids(batch.batch_id, len(batch.units))
+    return AddResult(mode="llm", batch_id=batch.batch_id, message_ids=ids, replayed=True)
 
 
 # ---------------------------------------------------------------- with a chat model
@@ -176,16 +210,31 @@ def replayed(batch: StoredBatch) -> AddResult:
 
 async def settle(rt: Runtime, services: Services, batch: StoredBatch, request: AddRequest) -> AddResult:
     """Extract, decide and commit a stored batch; pending if a model or the store does not do its part."""
-    if batch.replayed and batch.state == "done":
-        return replayed(batch)
+    if batch.replayed:
+        if batch.state == "done":
+            return replayed(batch)
+        request, batch = await restore(rt, services, batch)
     services.in_flight.enter(batch.batch_id, batch.recorded_at)
     work = _Work(rt, services, batch, request)
     try:
         return await work.run()
-    except (ModelError, StorageError) as error:
+    except MemkitError as error:
         return await work.give_back(error)
     finally:
         services.in_flight.leave(batch.batch_id)
+
+
+async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[AddRequest, StoredBatch]:
+    """The call that stored a batch, as far as it still matters; messages deleted meanwhile are left out."""
+    records = await rt.call(lambda: services.store.messages(batch.scope, batch.units))
+    request = AddRequest(
+        scope=batch.scope,
+        messages=tuple(records),
+        options=options_of(batch),
+        mode="llm",
+        idempotency_key=batch.batch_id,
+    )
+    return request, replace(batch, units=tuple(record.unit for record in records))
 
 
 class _Work:
@@ -218,22 +267,51 @@ class _Work:
         else:
             async with rt.exclusive(request.scope.owner):
                 receipt, outcome = await self._decide_and_commit(extracted, embedded)
-        return outcome.result(receipt, await update_index(rt, services))
+        return outcome.result(receipt, await index_committed(rt, services))
 
-    async def give_back(self, error: ModelError | StorageError) -> AddResult:
-        """The pending result; the store is told why, if it can be."""
+    async def give_back(self, error: MemkitError) -> AddResult:
+        """What came of the batch: pending, with the reason, unless somebody else has finished it."""
         failed = [StageFailure.of(self._stage, error)]
         usage = self._usage + (getattr(error, "usage", None) or Usage())
-        batch = self._batch
+        self._services.ledger.owe(self._request.scope.owner, "add", usage)
+        batch, count = self._batch, len(self._request.messages)
         try:
+            stands = await self._rt.call(lambda: self._services.store.batch(batch.batch_id))
+            if stands is not None and stands.state == "done":
+                if stands.result is not None:
+                    return replayed(stands).model_copy(update={"usage": usage})
+                return pending(batch.batch_id, count, failed=failed, usage=usage).model_copy(
+                    update={"status": "partial", "pending": []}
+                )
             await self._rt.call(
                 lambda: self._services.store.release_batch(
                     batch.batch_id, batch.lease, error=type(error).__name__, not_before=0
                 )
             )
+            failed += await self._embed_messages()
         except StorageError as storage_error:  # the batch stays pending all the same
             failed.append(StageFailure.of("commit", storage_error))
-        return pending(batch.batch_id, len(self._request.messages), failed=failed, usage=usage)
+        return pending(batch.batch_id, count, failed=failed, usage=usage)
+
+    async def _embed_messages(self) -> Sequence[StageFailure]:
+        """Make what waits for extraction findable by meaning too."""
+        services, messages = self._services, self._request.messages
+        embedded = await embed(self._rt, services, [message.content for message in messages])
+        vectors = [
+            (
+                Unembedded(space="turn", unit=unit, owner=self._request.scope.owner, text=message.content),
+                vector,
+            )
+            for unit, message in zip(self._batch.units, messages, strict=True)
+            if (vector := embedded.vectors.get(message.content)) is not None
+        ]
+        if vectors:
+            await self._rt.call(
+                lambda: services.store.put_vectors(
+                    vectors, indexes=services.indexes, embedding=services.identity
+                )
+            )
+        return embedded.failed
 
     async def _decide_and_commit(
         self, extracted: Extracted, embedded: Embedded
@@ -243,7 +321,8 @@ class _Work:
         for attempt in range(services.settings.decide_attempts):
             self._stage = "decide"
             recalled = await recall(rt, services, self._request.scope, facts, vectors)
-            decided = await decide(rt, services, facts, recalled)
+            expires_at = self._request.options.expires_at
+            decided = await decide(rt, services, facts, recalled, expires_at=expires_at)
             self._usage += decided.usage
             extra = await embed(rt, services, update_texts(facts, decided.decisions))
             self._usage += extra.usage
@@ -302,8 +381,9 @@ class _Work:
             lease=stored.lease,
             result=outcome.stored if request.idempotency_key is not None else None,
             indexes=services.indexes,
+            embedding=services.identity,
         )
-        return await self._rt.call(lambda: services.store.commit(changes)), outcome
+        return await _commit(self._rt, services, changes, self._usage), outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

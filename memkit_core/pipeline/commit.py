@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .. import analysis
-from ..protocols import AddMemory, Applied, Change, RetireMemory, UpdateMemory
+from ..protocols import AddMemory, Applied, Change, CiteMemory, RetireMemory, UpdateMemory
 from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 
@@ -75,6 +75,9 @@ def plan_commit(
     for decision in decisions:
         if decision.operation == "NONE":
             outcomes.append(None)
+            sources = _sources(batch, batch.facts[decision.fact])
+            if decision.target is not None:  # said again: one more source, which goes with the memory
+                changes.append(CiteMemory(memory_id=memories[decision.target].memory_id, sources=sources))
             continue
         outcomes.append(len(changes))
         if decision.operation == "ADD":
@@ -143,9 +146,15 @@ def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, *, repla
     )
 
 
+def _positions(fact: Fact, messages: Sequence[Message]) -> Sequence[int]:
+    """The messages a fact rests on: those cited, else all that it was drawn from."""
+    if fact.cites:
+        return fact.cites
+    return range(*fact.context) if fact.context is not None else range(len(messages))
+
+
 def _sources(batch: Batch, fact: Fact) -> tuple[int, ...]:
-    """A fact whose citations the model left out rests on the whole conversation."""
-    return tuple(batch.units[position] for position in fact.cites or range(len(batch.messages)))
+    return tuple(batch.units[position] for position in _positions(fact, batch.messages))
 
 
 def update_texts(facts: Sequence[Fact], decisions: Sequence[Decision]) -> list[str]:
@@ -195,8 +204,6 @@ def _known(memories: Sequence[MemoryRecord], decision: Decision) -> MemoryChange
 
 
 def _holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
-    """Since when a fact holds: when it happened, or else when it was last said."""
-    if fact.event_time is not None:
-        return fact.event_time
-    cites = fact.cites or range(len(messages))
-    return max(messages[position].observed_at for position in cites)
+    """Since when a fact holds: when it happened, at the latest when it was last said."""
+    said = max(messages[position].observed_at for position in _positions(fact, messages))
+    return said if fact.event_time is None else min(said, fact.event_time)

@@ -16,7 +16,8 @@ from ..models.structured import ask
 from ..prompts import decide as prompt
 from ..protocols import Runtime
 from ..results import Rejection
-from ..types import Decision, Fact, MemoryRecord, Usage, clean_text
+from ..types import Decision, Fact, MemoryRecord, Micros, Usage, clean_text
+from .commit import trust_of
 from .recall import Recalled
 from .services import Services
 
@@ -30,18 +31,22 @@ class Decided:
     usage: Usage = Usage()
 
 
-async def decide(rt: Runtime, services: Services, facts: Sequence[Fact], recalled: Recalled) -> Decided:
-    """What to do with each fact. Calls the model at most once, and not at all where there is no question.
+async def decide(
+    rt: Runtime, services: Services, facts: Sequence[Fact], recalled: Recalled, *, expires_at: Micros | None
+) -> Decided:
+    """What to do with each fact. Calls the model only about facts that may concern a memory.
+
+    Args:
+        expires_at: When what is added now will expire.
 
     Raises:
-        ModelError: The call failed or its answer could not be used. Nothing was changed.
+        ModelError: A call failed or its answer could not be used. Nothing was changed.
     """
     settled: list[Decision] = []
     open_facts: list[int] = []
-    known = {analysis.text_key(memory.text): place for place, memory in enumerate(recalled.memories)}
     for number, fact in enumerate(facts):
         offered = recalled.offered[number]
-        same = known.get(analysis.text_key(fact.text))
+        same = next((n for n in offered if repeats(fact, expires_at, recalled.memories[n])), None)
         if same is not None:
             settled.append(
                 Decision(fact=number, operation="NONE", target=same, reason="remembered word for word")
@@ -50,32 +55,84 @@ async def decide(rt: Runtime, services: Services, facts: Sequence[Fact], recalle
             settled.append(Decision(fact=number, operation="ADD"))
         else:
             open_facts.append(number)
-    if not open_facts:
-        return Decided(decisions=tuple(settled))
+    portions = _portions(open_facts, recalled, services.settings.max_candidates)
+    answers = await rt.gather(*(_ask(rt, services, facts, recalled, portion) for portion in portions))
+    check = _Check(facts, recalled.memories, services.settings.max_destructive)
+    for answer in answers:
+        check.rejected += answer.rejected
+    valid = check.run([decision for answer in answers for decision in answer.decisions], open_facts)
+    decisions = sorted([*settled, *valid], key=lambda decision: decision.fact)
+    return Decided(
+        decisions=tuple(decisions),
+        rejected=tuple(check.rejected),
+        usage=sum((answer.usage for answer in answers), Usage()),
+    )
+
+
+def repeats(fact: Fact, expires_at: Micros | None, memory: MemoryRecord) -> bool:
+    """Whether a memory says a fact already: same words, same speaker, believed as much, lasting as long."""
+    if memory.actor_id != fact.actor_id or (trust_of(fact.origin) == "trusted" != memory.trust):
+        return False
+    if memory.expires_at is not None and (expires_at is None or expires_at > memory.expires_at):
+        return False
+    return analysis.text_key(memory.text) == analysis.text_key(fact.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Portion:
+    """Facts for one call, and the memories that they may concern, by their numbers in the batch."""
+
+    facts: list[int]
+    memories: list[int]
+
+
+def _portions(open_facts: Sequence[int], recalled: Recalled, most: int) -> list[_Portion]:
+    """As few calls as the number of memories in one of them allows; no fact loses a candidate."""
+    portions: list[_Portion] = []
+    for number in open_facts:
+        offered = recalled.offered[number]
+        last = portions[-1] if portions else None
+        if last is None or len({*last.memories, *offered}) > most:
+            portions.append(last := _Portion(facts=[], memories=[]))
+        last.facts.append(number)
+        last.memories.extend(place for place in offered if place not in last.memories)
+    return portions
+
+
+async def _ask(
+    rt: Runtime, services: Services, facts: Sequence[Fact], recalled: Recalled, portion: _Portion
+) -> Decided:
+    """The model's proposals on one portion, with the batch's own numbers."""
+    memories = sorted(portion.memories)
     answer = await ask(
         rt,
         services.chat,
         prompt.Decisions,
-        prompt.build([facts[number] for number in open_facts], recalled.memories),
+        prompt.build([facts[n] for n in portion.facts], [recalled.memories[n] for n in memories]),
         item_field="decisions",
         name="memkit.decide",
     )
-    proposed = [_decision(item, open_facts) for item in answer.value.decisions]
-    check = _Check(facts, recalled.memories, services.settings.max_destructive)
-    check.rejected += [
-        Rejection(item=item, reason="not a decision of the expected shape") for item in answer.rejected
-    ]
-    valid = check.run(proposed, open_facts)
-    decisions = sorted([*settled, *valid], key=lambda decision: decision.fact)
-    return Decided(decisions=tuple(decisions), rejected=tuple(check.rejected), usage=answer.usage)
+    return Decided(
+        decisions=tuple(_decision(item, portion.facts, memories) for item in answer.value.decisions),
+        rejected=tuple(
+            Rejection(item=item, reason="not a decision of the expected shape") for item in answer.rejected
+        ),
+        usage=answer.usage,
+    )
 
 
-def _decision(item: prompt.ProposedDecision, open_facts: Sequence[int]) -> Decision:
-    """The proposal with the batch's own fact number; -1 if the model made the number up."""
+def _own(number: int | None, numbers: Sequence[int]) -> int | None:
+    """What the model calls ``number``, in the batch's own numbers; -1 if it made the number up."""
+    if number is None:
+        return None
+    return numbers[number] if 0 <= number < len(numbers) else -1
+
+
+def _decision(item: prompt.ProposedDecision, facts: Sequence[int], memories: Sequence[int]) -> Decision:
     return Decision(
-        fact=open_facts[item.fact] if 0 <= item.fact < len(open_facts) else -1,
+        fact=facts[item.fact] if 0 <= item.fact < len(facts) else -1,
         operation=item.op,
-        target=item.target,
+        target=_own(item.target, memories),
         text=clean_text(item.text).strip() if item.text else None,
         reason=clean_text(item.reason).strip(),
         retract=item.retract,
@@ -124,10 +181,12 @@ class _Check:
             return "no such fact was offered"
         if any(other.operation != "DELETE" for other in earlier) and decision.operation != "DELETE":
             return "the fact has a decision already"
-        if decision.operation in ("ADD", "NONE"):
+        if decision.operation == "ADD" or (decision.operation == "NONE" and decision.target is None):
             return None
         if decision.target is None or not 0 <= decision.target < len(self._memories):
             return "no such memory was offered"
+        if decision.operation == "NONE":
+            return None
         if decision.target in self._taken:
             return "the memory is the target of another operation"
         fact = self._facts[decision.fact]

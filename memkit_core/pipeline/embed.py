@@ -46,7 +46,7 @@ async def ensure_identity(rt: Runtime, services: Services) -> None:
     Raises:
         EmbeddingMismatchError: It holds another model's. Nothing was changed.
     """
-    identity = None if services.embedder is None else services.embedder.identity
+    identity = services.identity
     if identity is not None and services.known.identity != identity:
         await rt.call(lambda: services.store.set_embedding_identity(identity))
         services.known.identity = identity

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 
 from .. import analysis
+from ..errors import UsageError
 from ..models.structured import ask
 from ..prompts import extract as prompt
 from ..protocols import Runtime
 from ..results import Rejection
-from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope, Usage, clean_text, to_micros
+from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope, Usage, clean_text, parse_time
 from .services import Services
 
 
@@ -34,7 +34,7 @@ def source_roles(messages: Sequence[Message], scope: Scope) -> tuple[str, ...]:
 
 def verbatim_facts(messages: Sequence[Message], scope: Scope) -> tuple[Fact, ...]:
     """Every statement as it stands; questions and greetings make no facts."""
-    roles = source_roles(messages, scope)
+    roles = source_roles(messages, scope) if scope.user_id is None else ("user",)
     return tuple(
         Fact(
             text=message.content.strip(),
@@ -71,7 +71,7 @@ async def extract(rt: Runtime, services: Services, messages: Sequence[Message], 
         if any(message.role in roles for message in messages[start:end])
     ]
     parts = await rt.gather(
-        *(_extract_chunk(rt, services, messages[start:end], start, roles) for start, end in spans)
+        *(_extract_chunk(rt, services, _Chunk(messages[start:end], start, roles)) for start, end in spans)
     )
     return Extracted(
         facts=tuple(fact for part in parts for fact in part.facts),
@@ -93,14 +93,21 @@ def _chunks(messages: Sequence[Message], limit: int) -> list[tuple[int, int]]:
     return spans
 
 
-async def _extract_chunk(
-    rt: Runtime, services: Services, messages: Sequence[Message], offset: int, roles: Sequence[str]
-) -> Extracted:
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What one call sees: messages, where the first one stands in the batch, whose make facts."""
+
+    messages: Sequence[Message]
+    offset: int
+    roles: Sequence[str]
+
+
+async def _extract_chunk(rt: Runtime, services: Services, chunk: _Chunk) -> Extracted:
     answer = await ask(
         rt,
         services.chat,
         prompt.Extraction,
-        prompt.build(messages, sources=roles),
+        prompt.build(chunk.messages, sources=chunk.roles),
         item_field="facts",
         name="memkit.extract",
     )
@@ -111,36 +118,48 @@ async def _extract_chunk(
         if not text:
             rejected.append(Rejection(item=item.text, reason="the fact has no text"))
             continue
-        facts.append(_grounded(item, text, messages, offset))
+        facts.append(_grounded(item, text, chunk))
     return Extracted(facts=tuple(facts), rejected=tuple(rejected), usage=answer.usage)
 
 
-def _grounded(item: prompt.ExtractedFact, text: str, messages: Sequence[Message], offset: int) -> Fact:
+def _grounded(item: prompt.ExtractedFact, text: str, chunk: _Chunk) -> Fact:
     """The fact with only those citations that exist, and what follows from the cited messages."""
-    cites = sorted({number for number in item.cites if 0 <= number < len(messages)})
-    cited = [messages[number] for number in cites]
+    cites = sorted({number for number in item.cites if 0 <= number < len(chunk.messages)})
+    cited = [chunk.messages[number] for number in cites]
     actors = {message.actor_id for message in cited}
-    origins = [message.origin for message in cited] or [message.origin for message in messages]
     return Fact(
         text=text,
         kind=clean_text(item.kind).strip().lower() or "other",
-        cites=tuple(offset + number for number in cites),
+        cites=tuple(chunk.offset + number for number in cites),
+        context=(chunk.offset, chunk.offset + len(chunk.messages)),
         event_time=_event_time(item.when),
         actor_id=actors.pop() if len(actors) == 1 else None,
-        origin="user" if "user" in origins else origins[0],
+        origin=_origin(cited or chunk.messages, all_of_them=not cited),
     )
+
+
+def _origin(messages: Sequence[Message], *, all_of_them: bool) -> str:
+    """Where a fact comes from: it is the user's word only if nothing less trusted may be behind it."""
+    origins = {message.origin for message in messages}
+    for doubtful in ("document", "tool"):
+        # Without citations, anything in the chunk may have been the source.
+        if doubtful in origins and (all_of_them or "user" not in origins):
+            return doubtful
+    if "user" in origins:
+        return "user"
+    return "assistant" if "assistant" in origins else messages[0].origin
 
 
 def _event_time(when: str | None) -> Micros | None:
     """The instant of an ISO date, None if the model wrote something else."""
     if not when:
         return None
-    try:
-        moment = datetime.fromisoformat(when.strip())
-    except ValueError:
+    for text in (
+        when.strip(),
+        f"{when.strip()}-01-01"[:10],
+    ):  # a bare year or month begins with its first day
         try:
-            day = date.fromisoformat(f"{when.strip()}-01-01"[:10])  # a bare year or month
-        except ValueError:
-            return None
-        moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return to_micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+            return parse_time(text, "when")
+        except UsageError:
+            continue
+    return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from ..protocols import Runtime, StoredBatch
 from ..results import FlushResult, StageFailure
-from ..types import Message, Micros
-from .add import AddRequest, options_of, settle
+from ..types import Micros
+from .add import restore, settle
 from .embed import embed
 from .index import update_index
 from .services import Services
@@ -28,7 +29,7 @@ async def flush(rt: Runtime, services: Services, *, recorded_before: Micros | No
     failed: list[StageFailure] = []
     if services.chat is not None:
         completed, failed = await _flush_batches(rt, services, recorded_before)
-    failed += await _fill_vectors(rt, services)
+    failed += (await fill_vectors(rt, services)).failed
     failed += await update_index(rt, services)
     left = await rt.call(services.store.pending_batches)
     return FlushResult(completed=completed, pending=left, failed=failed)
@@ -58,7 +59,13 @@ async def _flush_batches(
             return completed, failed
         tried.update(batch.batch_id for batch in fresh)
         for batch in fresh:  # in the order they were said: later ones are decided against earlier ones
-            result = await settle(rt, services, batch, await _request(rt, services, batch))
+            try:
+                request, stored = await restore(rt, services, batch)
+                result = await settle(rt, services, stored, request)
+            except Exception as error:  # noqa: BLE001 - one batch must not stand in the way of all others
+                failed.append(StageFailure.of("extract", error))
+                await _put_back(rt, services, batch)
+                continue
             completed += result.status != "pending"
             failed += result.failed
 
@@ -70,28 +77,48 @@ async def _put_back(rt: Runtime, services: Services, batch: StoredBatch) -> None
     )
 
 
-async def _request(rt: Runtime, services: Services, batch: StoredBatch) -> AddRequest:
-    """The call that stored the batch, as far as it still matters."""
-    records: Sequence[Message] = await rt.call(lambda: services.store.messages(batch.scope, batch.units))
-    return AddRequest(
-        scope=batch.scope,
-        messages=tuple(records),
-        options=options_of(batch),
-        mode="llm",
-        idempotency_key=batch.batch_id,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """How many texts were given vectors, in how many calls, and what went wrong."""
+
+    count: int = 0
+    calls: int = 0
+    failed: tuple[StageFailure, ...] = ()
 
 
-async def _fill_vectors(rt: Runtime, services: Services) -> list[StageFailure]:
-    """Embed what an unreachable embedding model left without vectors."""
+async def fill_vectors(
+    rt: Runtime,
+    services: Services,
+    *,
+    retired: bool = False,
+    enqueue: bool = True,
+    done: Callable[[int], None] = lambda _: None,
+) -> Filled:
+    """Embed what an unreachable embedding model, or none at all, left without vectors.
+
+    Args:
+        retired: Closed versions instead of what is current.
+        enqueue: Whether derived indexes get them as pending work.
+        done: Told of each portion, with its size.
+    """
     if services.embedder is None:
-        return []
+        return Filled()
+    count, calls = 0, 0
+    seen: set[tuple[str, int]] = set()
     while True:
-        missing = await rt.call(lambda: services.store.missing_vectors(limit=_VECTORS))
+        listed = await rt.call(lambda: services.store.missing_vectors(limit=_VECTORS, retired=retired))
+        missing = [unit for unit in listed if (unit.space, unit.unit) not in seen]
         if not missing:
-            return []
+            return Filled(count=count, calls=calls)
+        seen = {(unit.space, unit.unit) for unit in missing}  # what is not taken is not tried again
         embedded = await embed(rt, services, [unit.text for unit in missing])
+        calls += embedded.usage.embedding_calls
         if embedded.failed:
-            return list(embedded.failed)
+            return Filled(count=count, calls=calls, failed=embedded.failed)
         pairs = [(unit, embedded.vectors[unit.text]) for unit in missing]
-        await rt.call(lambda: services.store.put_vectors(pairs, indexes=services.indexes))  # noqa: B023
+        indexes = services.indexes if enqueue else ()
+        await rt.call(
+            lambda: services.store.put_vectors(pairs, indexes=indexes, embedding=services.identity)  # noqa: B023
+        )
+        count += len(pairs)
+        done(len(pairs))

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
 from typing import Any, Final, cast
 
 from ..errors import UsageError
-from ..types import Message, Micros, Role, check_id, check_text, to_micros
+from ..types import Message, Micros, Role, check_id, check_text, parse_time
 
 MAX_MESSAGES: Final = 50_000
 MAX_METADATA_CHARS: Final = 65_536
+MAX_METADATA_DEPTH: Final = 32
+MAX_KEY_CHARS: Final = 256
 
 _ROLES: Final[dict[str, Role]] = {
     "user": "user",
     "human": "user",
     "assistant": "assistant",
     "ai": "assistant",
-    "AIMessageChunk": "assistant",
     "system": "system",
     "developer": "system",
     "tool": "tool",
     "function": "tool",
+}
+#: What LangChain calls the type of a message that was put together from a stream.
+_CHUNKS: Final = {
+    "HumanMessageChunk": "human",
+    "AIMessageChunk": "ai",
+    "SystemMessageChunk": "system",
+    "ToolMessageChunk": "tool",
+    "FunctionMessageChunk": "function",
+    "ChatMessageChunk": "chat",
 }
 _HELP: Final = (
     "messages are a string, a dict such as {'role': 'user', 'content': '…'}, a LangChain message, "
@@ -51,7 +60,7 @@ def parse_messages(messages: object, *, actor_id: str | None, observed_at: Micro
 
 def _items(messages: object) -> Sequence[object]:
     one = messages  # before isinstance narrows it to a container of unknown items
-    if isinstance(messages, str | Mapping) or _is_langchain(messages):
+    if isinstance(messages, str | Mapping | Message) or _is_langchain(messages):
         return [one]
     if not isinstance(messages, list | tuple):
         raise UsageError(f"{_HELP}; not {type(messages).__name__}")
@@ -71,19 +80,23 @@ def _is_langchain(value: object) -> bool:
 
 def _message(item: object, number: int, actor_id: str | None, observed_at: Micros) -> Message | None:
     where = f"message {number}"
+    if isinstance(item, Message):
+        check_text(item.content, where)
+        return item if item.content.strip() else None
     name: object = None
     said: object = None
     if isinstance(item, str):
         role_name, content = "user", cast("object", item)
     elif isinstance(item, Mapping):
         row = cast("Mapping[str, Any]", item)
-        if "role" not in row or "content" not in row:
+        if "role" not in row or not ("content" in row or "tool_calls" in row):
             raise UsageError(f"{where} needs the keys 'role' and 'content'")
-        role_name, content, name = row["role"], row["content"], row.get("name")
+        role_name, content, name = row["role"], row.get("content"), row.get("name")
         said = row.get("observed_at")
     elif _is_langchain(item):
         message = cast("Any", item)
         role_name, content, name = message.type, message.content, getattr(message, "name", None)
+        role_name = _CHUNKS.get(role_name, role_name)
         if role_name == "chat":  # LangChain's ChatMessage names its role itself
             role_name = message.role
     elif _is_pair(item):
@@ -138,25 +151,6 @@ def _text(content: object, where: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def parse_time(value: object, what: str) -> Micros:
-    """A caller's time: a datetime (UTC if it names no zone), a date, or an ISO 8601 string.
-
-    Raises:
-        UsageError: It is none of these.
-    """
-    moment = value
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise UsageError(f"{what}: {value[:80]!r} is no ISO 8601 time") from None
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if not isinstance(moment, datetime):
-        raise UsageError(f"{what} is a datetime or an ISO 8601 string, not {type(value).__name__}")
-    return to_micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
-
-
 def parse_metadata(metadata: object) -> dict[str, Any]:
     """A caller's metadata as a plain JSON object, independent of the caller's own.
 
@@ -171,28 +165,35 @@ def parse_metadata(metadata: object) -> dict[str, Any]:
     if not given:
         return {}
     for key in given:
-        if not isinstance(key, str) or not key:
-            raise UsageError(f"metadata keys are non-empty strings; {key!r} is not")
+        if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_CHARS:
+            raise UsageError(
+                f"metadata keys are strings of 1 to {MAX_KEY_CHARS} characters; {key!r:.80} is not"
+            )
     try:
         text = json.dumps(given, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"metadata must be JSON: {error}") from None
-    if "\\u0000" in text:
-        raise UsageError("metadata holds a NUL character: pass memkit_core.clean_text(text)")
     check_text(text, "metadata as JSON", max_chars=MAX_METADATA_CHARS)
     parsed: dict[str, Any] = json.loads(text)
-    if parsed != given and _keys_changed(given, parsed):
-        raise UsageError("metadata keys are strings at every level")
+    _check_nesting(given, parsed, 1)
     return parsed
 
 
-def _keys_changed(given: object, parsed: object) -> bool:
-    """Whether JSON turned a key into a string: {1: 'a'} would come back as {'1': 'a'}."""
-    if isinstance(given, Mapping) and isinstance(parsed, dict):
-        rows = cast("Mapping[object, object]", given)
+def _check_nesting(given: object, parsed: object, depth: int) -> None:
+    """What JSON's own round trip lets pass: keys it turns into strings, NUL characters, deep nesting."""
+    if depth > MAX_METADATA_DEPTH:
+        raise UsageError(f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels")
+    if isinstance(parsed, str):
+        if "\0" in parsed:
+            raise UsageError("metadata holds a NUL character: pass memkit_core.clean_text(text)")
+    elif isinstance(given, Mapping) and isinstance(parsed, dict):
         read = cast("dict[str, object]", parsed)
-        return any(not isinstance(key, str) or _keys_changed(value, read[key]) for key, value in rows.items())
-    if isinstance(given, list | tuple) and isinstance(parsed, list):
-        pairs = zip(cast("Sequence[object]", given), cast("list[object]", parsed), strict=True)
-        return any(_keys_changed(a, b) for a, b in pairs)
-    return False
+        for key, value in cast("Mapping[object, object]", given).items():
+            if not isinstance(key, str):
+                raise UsageError(f"metadata keys are strings at every level; {key!r} is not")
+            _check_nesting(key, key, depth)
+            _check_nesting(value, read[key], depth + 1)
+    elif isinstance(given, list | tuple) and isinstance(parsed, list):
+        rows = cast("list[object]", parsed)
+        for item, row in zip(cast("Sequence[object]", given), rows, strict=True):
+            _check_nesting(item, row, depth + 1)

@@ -68,9 +68,7 @@ async def _read(
 ) -> Recalled:
     settings = services.settings
     ranked = [_best(candidates, settings.candidates_per_fact) for candidates in found]
-    units = list(dict.fromkeys(unit for row in _interleave(ranked) for unit in row))[
-        : settings.max_candidates
-    ]
+    units = list(dict.fromkeys(unit for row in ranked for unit in row))
     records = {record.unit: record for record in await rt.call(lambda: services.store.read(query, units))}
     chosen = [unit for unit in units if unit in records]
     place = {unit: number for number, unit in enumerate(chosen)}

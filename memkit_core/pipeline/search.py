@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ModelError
 from ..filters import Filter
 from ..models.embed import relevance_scale
-from ..protocols import Candidates, Query, Runtime, SearchRequest
+from ..protocols import Candidates, Query, Runtime, Scored, SearchRequest
 from ..results import Excerpt, SearchHit, SearchResult
-from ..types import MemoryRecord, MessageRecord, Micros, Ref, Scope, Space, Usage, to_datetime
-from .embed import ensure_identity
+from ..types import MemoryRecord, MessageRecord, Micros, Scope, Space, Usage, to_datetime
 from .fuse import Ranked, fuse
 from .plan import Plan, plan
+from .propose import find_candidates
 from .services import Services
 
 #: Candidates that each arm proposes; more than any reader reads, so that boosts can still lift one.
 _POOL = 100
+#: How often a search looks again when what it found was replaced before it could be read.
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class AskedFor:
     limit: int = 10
     threshold: float | None = None
     as_of: Micros | None = None
+    actor_id: str | None = None
     spaces: tuple[Space, ...] = ("memory",)
     explain: bool = False
 
@@ -53,30 +56,37 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
     """
     started = time.perf_counter()
     now = services.clock()
-    state = await rt.call(lambda: services.store.owner_state(asked.scope.owner))
     query = Query(scope=asked.scope, where=asked.where, now=now, valid_at=asked.as_of)
-    words = plan(asked.text, actors=state.actors, now=now)
-    question = await _embed(rt, services, words)
-    proposed, trouble = await _proposed(rt, services, asked, question.vector)
-    request = SearchRequest(
-        query=query,
-        # Turns are searched for memories too: a turn that answers lifts the facts that cite it.
-        spaces=("memory", "turn"),
-        terms=words.terms,
-        vector=question.vector,
-        pool=max(_POOL, 2 * asked.limit),
-        proposed=proposed,
-        between=words.between,
-    )
-    found = await rt.call(lambda: services.store.search(request))
-    ranked = _rank(services, found, words, asked)
-    hits = await _memories(rt, services, query, ranked.get("memory", ()), asked)
-    excerpts = await _turns(rt, services, asked, ranked.get("turn", ()))
+    question: _Question | None = None
+    for _ in range(_ATTEMPTS):
+        state = await rt.call(lambda: services.store.owner_state(asked.scope.owner))
+        words = plan(asked.text, actors=state.actors, now=now)
+        question = question or await _embed(rt, services, words)
+        request = SearchRequest(
+            query=query,
+            # Turns are searched for memories too: a turn that answers lifts the facts that cite it.
+            spaces=("memory", "turn"),
+            terms=words.terms,
+            vector=question.vector,
+            embedding=None if question.vector is None else services.identity,
+            pool=max(_POOL, 2 * asked.limit),
+            between=words.between,
+        )
+        found, trouble = await find_candidates(rt, services, request, state)
+        ranked = _rank(services, found, words, asked)
+        hits, gone = await _memories(rt, services, query, ranked.get("memory", ()), asked)
+        if not gone:  # else versions were replaced between finding and reading: look again
+            break
+    assert question is not None
+    if found.without_vector:
+        trouble.append(f"{found.without_vector} texts have no vector yet and are found by keywords only")
+    usage = question.usage.timed((time.perf_counter() - started) * 1_000)
+    services.ledger.searched(asked.scope.owner, usage)
     return SearchResult(
         results=hits,
-        excerpts=excerpts,
+        excerpts=await _turns(rt, services, asked, ranked.get("turn", ())),
         degraded=[*question.degraded, *trouble],
-        usage=question.usage.timed((time.perf_counter() - started) * 1_000),
+        usage=usage,
     )
 
 
@@ -88,31 +98,20 @@ async def _embed(rt: Runtime, services: Services, words: Plan) -> _Question:
     except ModelError as error:
         lost = f"keywords only, since the embedding model failed: {type(error).__name__}: {error}"
         return _Question(degraded=(lost,), usage=Usage(embedding_calls=1))
-    await ensure_identity(rt, services)
     return _Question(vector=vector, usage=Usage(embedding_calls=1))
-
-
-async def _proposed(
-    rt: Runtime, services: Services, asked: AskedFor, vector: Any
-) -> tuple[tuple[Ref, ...], list[str]]:
-    """What the derived index proposes; the record store's own scan goes on if it fails."""
-    index = services.index
-    if index is None or vector is None:
-        return (), []
-    owner, limit = asked.scope.owner, max(_POOL, 2 * asked.limit)
-    try:
-        refs = await rt.call(lambda: index.propose(owner, vector, space="memory", limit=limit))
-    except Exception as error:  # noqa: BLE001 - whatever a foreign index raises, the record store has the truth
-        return (), [f"without the index {index.name!r}: {type(error).__name__}"]
-    return tuple(refs), []
 
 
 def _rank(
     services: Services, found: Candidates, words: Plan, asked: AskedFor
 ) -> Mapping[Space, Sequence[Ranked]]:
     scale = relevance_scale(None) if services.embedder is None else services.embedder.scale
+    turns = [one for one in found.scored if one.space != "turn" or _wanted(one, asked)]
     ranked = fuse(
-        found, words, scale=(scale.floor, scale.top), limit=max(_POOL, 2 * asked.limit), explain=asked.explain
+        replace(found, scored=tuple(turns)),
+        words,
+        scale=(scale.floor, scale.top),
+        limit=max(_POOL, 2 * asked.limit),
+        explain=asked.explain,
     )
     if "retired" in ranked:  # an earlier truth is made of current and of closed versions
         both = [*ranked.get("memory", ()), *ranked.pop("retired")]
@@ -125,22 +124,31 @@ def _rank(
     }
 
 
+def _wanted(turn: Scored, asked: AskedFor) -> bool:
+    """Whether a turn was said by then, and by the speaker asked for. Filters concern memories only."""
+    if asked.as_of is not None and turn.time is not None and turn.time > asked.as_of:
+        return False
+    return asked.actor_id is None or turn.actor_id == asked.actor_id
+
+
 async def _memories(
     rt: Runtime, services: Services, query: Query, ranked: Sequence[Ranked], asked: AskedFor
-) -> list[SearchHit]:
-    """Hydrate in rank order until the limit is full; some candidates may be gone since they were found."""
+) -> tuple[list[SearchHit], bool]:
+    """Hits in rank order until the limit is full, and whether candidates were gone when they were read."""
     if "memory" not in asked.spaces:
-        return []
+        return [], False
     hits: list[SearchHit] = []
+    gone = False
     for start in range(0, len(ranked), asked.limit):
         portion = ranked[start : start + asked.limit]
         units = [item.unit for item in portion]
         records = await rt.call(lambda: services.store.read(query, units))  # noqa: B023 - called at once
         by_unit = {record.unit: record for record in records if admitted(query, record)}
         hits += [_hit(by_unit[item.unit], item, asked.explain) for item in portion if item.unit in by_unit]
+        gone = gone or len(by_unit) < len(portion)
         if len(hits) >= asked.limit:
             break
-    return hits[: asked.limit]
+    return hits[: asked.limit], gone
 
 
 def admitted(query: Query, record: MemoryRecord) -> bool:
@@ -149,6 +157,8 @@ def admitted(query: Query, record: MemoryRecord) -> bool:
         return False
     if query.valid_at is None:
         return record.live(query.now)
+    if record.expires_at is not None and record.expires_at <= query.valid_at:
+        return False
     closed = (
         record.retired_at is not None and record.valid_to is not None and record.valid_to <= query.valid_at
     )

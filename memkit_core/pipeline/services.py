@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..ledger import Ledger
 from ..models.embed import Embedder
 from ..protocols import RecordStore, VectorIndex
 from ..types import EmbeddingIdentity, Micros
@@ -24,9 +25,12 @@ class Settings:
     Attributes:
         candidates_per_fact: Memories recalled to decide on one fact.
         small_scope: A scope with at most so many memories is offered to the decision as a whole.
-        max_candidates: Memories offered to one decision at most.
+        max_candidates: Memories in one decision call; more of them take more calls.
         max_destructive: Updates and deletions that one ``add`` may carry out.
         chunk_chars: Characters of conversation in one extraction call.
+        exact_scan_units: Owners with at most so many memories and turns are always searched exactly by the
+            record store; above it the proposals of a vector index stand for that, if there is one.
+        index_seconds: How long a write goes on with pending index work before it leaves the rest for later.
         decide_attempts: How often a decision is taken before a batch is left for later, if others write
             to the same owner meanwhile.
     """
@@ -37,21 +41,29 @@ class Settings:
     max_destructive: int = 5
     chunk_chars: int = 24_000
     decide_attempts: int = 4
+    exact_scan_units: int = 20_000
+    index_seconds: float = 5.0
 
 
 @dataclass(slots=True)
 class Known:
-    """What an engine has found out about its store; each field only ever saves a look-up."""
+    """What an engine has found out about its store; apart from the last, each field only saves a look-up.
+
+    Attributes:
+        index_lost: The derived index was seen to lack entries. True until it has been rebuilt.
+    """
 
     identity: EmbeddingIdentity | None = None
     metadata_keys: frozenset[str] = frozenset()
+    index_lost: bool = False
 
 
 class InFlight:
-    """The batches that calls of this process are at work on, so that ``flush`` leaves them alone."""
+    """What calls of this process are at work on: batches, which ``flush`` then leaves alone, and indexes."""
 
     def __init__(self) -> None:
         self._since: dict[str, Micros] = {}  # every use is one atomic operation of a dict
+        self._indexing: dict[str, object] = {}
 
     def enter(self, batch_id: str, recorded_at: Micros) -> None:
         """A call begins."""
@@ -60,6 +72,15 @@ class InFlight:
     def leave(self, batch_id: str) -> None:
         """It is over, whatever came of it."""
         self._since.pop(batch_id, None)
+
+    def begin_indexing(self, name: str) -> bool:
+        """Whether the caller is now the one that brings an index up to date; False if another call is."""
+        mine = object()
+        return self._indexing.setdefault(name, mine) is mine
+
+    def end_indexing(self, name: str) -> None:
+        """Somebody else may."""
+        self._indexing.pop(name, None)
 
     @property
     def oldest(self) -> Micros | None:
@@ -84,6 +105,12 @@ class Services:
     clock: Callable[[], Micros] = now_micros
     known: Known = field(default_factory=Known)
     in_flight: InFlight = field(default_factory=InFlight)
+    ledger: Ledger = field(default_factory=Ledger)
+
+    @property
+    def identity(self) -> EmbeddingIdentity | None:
+        """The model that embeds, as far as it is known yet."""
+        return None if self.embedder is None else self.embedder.identity
 
     @property
     def indexes(self) -> tuple[str, ...]:

@@ -55,9 +55,6 @@ def build(facts: Sequence[Fact], memories: Sequence[MemoryRecord]) -> list[tuple
 
 
 def _line(number: int, text: str, time: int | None, actor_id: str | None) -> str:
-    row: dict[str, object] = {"n": number, "text": text}
-    if time is not None:
-        row["since"] = to_datetime(time).strftime("%Y-%m-%d")
-    if actor_id is not None:
-        row["by"] = actor_id
-    return json.dumps(row, ensure_ascii=False)
+    actor = "" if actor_id is None else f" by {json.dumps(actor_id, ensure_ascii=False)}"
+    since = "" if time is None else f" {to_datetime(time):%Y-%m-%d}"
+    return f"{number}{since}{actor}: {json.dumps(text, ensure_ascii=False)}"

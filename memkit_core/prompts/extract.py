@@ -49,18 +49,13 @@ class Extraction(BaseModel):
 def build(messages: Sequence[Message], *, sources: Sequence[str]) -> list[tuple[str, str]]:
     """The prompt as (role, text) pairs.
 
-    Each message is one line of JSON, so that no text can end its own line or pose as another message.
+    Each message is one line, its text and speaker in JSON's quotes, so that none can pose as another.
     """
-    lines = [
-        json.dumps(
-            {
-                "n": number,
-                "time": to_datetime(message.observed_at).strftime("%a %Y-%m-%d %H:%M"),
-                "by": message.role if message.actor_id is None else f"{message.role} {message.actor_id}",
-                "text": message.content,
-            },
-            ensure_ascii=False,
-        )
-        for number, message in enumerate(messages)
-    ]
+    lines = [_line(number, message) for number, message in enumerate(messages)]
     return [("system", SYSTEM.format(sources=" and ".join(sources))), ("user", "\n".join(lines))]
+
+
+def _line(number: int, message: Message) -> str:
+    time = to_datetime(message.observed_at).strftime("%a %Y-%m-%d %H:%M")
+    actor = "" if message.actor_id is None else f" {json.dumps(message.actor_id, ensure_ascii=False)}"
+    return f"{number} {time} {message.role}{actor}: {json.dumps(message.content, ensure_ascii=False)}"

@@ -51,8 +51,8 @@ PROCESS = """
     def model(messages):
         if messages[-1].text.startswith("memories:"):
             return {"decisions": []}
-        line = next(line for m in messages for line in m.text.splitlines() if line.startswith('{"n": 0'))
-        return {"facts": [{"text": json.loads(line)["text"], "cites": [0]}]}
+        line = next(line for m in messages for line in m.text.splitlines() if " user: " in line)
+        return {"facts": [{"text": json.loads(line.split(": ", 1)[1]), "cites": [0]}]}
 
     memory = Memory(llm=ScriptedChatModel(model), embedder="none", store=sys.argv[1])
     for n in range(int(sys.argv[4])):

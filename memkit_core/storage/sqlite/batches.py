@@ -14,9 +14,15 @@ from .draft import Draft, next_unit
 from .driver import Connection
 from .prepare import PreparedBatch, Terms
 from .rows import BATCH_COLUMNS, TURN, batch_of
+from .seals import BATCH_SEALED, batch_seal, hidden_seal, owner_seal, seal_batch
 
 #: A longer pause than this between two messages begins a new session.
 SESSION_GAP: Final[Micros] = 30 * 60 * 1_000_000
+
+
+_BATCH_INSERT: Final = (
+    f"INSERT INTO batches (owner, content_hash, {BATCH_SEALED}) VALUES ({', '.join('?' * 19)})"
+)
 
 
 def owner_for_writing(connection: Connection, key: OwnerKey, now: Micros) -> tuple[int, int]:
@@ -27,7 +33,8 @@ def owner_for_writing(connection: Connection, key: OwnerKey, now: Micros) -> tup
     if row is not None:
         return row[0], row[1]
     cursor = connection.execute(
-        "INSERT INTO owners (kind, value, created_at) VALUES (?, ?, ?)", (key.kind, key.value, now)
+        "INSERT INTO owners (kind, value, created_at, content_hash) VALUES (?, ?, ?, ?)",
+        (key.kind, key.value, now, owner_seal(key.kind, key.value, 0, now)),
     )
     assert cursor.lastrowid is not None  # a row was inserted
     return cursor.lastrowid, 0
@@ -61,7 +68,6 @@ def insert_batch(draft: Draft, prepared: PreparedBatch) -> StoredBatch:
     scope, first = batch.scope, next_unit(connection, "messages")
     row = (
         batch.batch_id,
-        draft.owner,
         scope.user_id,
         scope.agent_id,
         scope.run_id,
@@ -70,14 +76,12 @@ def insert_batch(draft: Draft, prepared: PreparedBatch) -> StoredBatch:
         len(batch.messages),
         batch.recorded_at,
         batch.job,
+        *(0, None, None, 0, None),
         batch.idempotency_key,
         batch.fingerprint,
+        None,
     )
-    cursor = connection.execute(
-        "INSERT INTO batches (uuid, owner, user_id, agent_id, run_id, pending, first_unit, size, recorded_at,"
-        " job, idempotency_key, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        row,
-    )
+    cursor = connection.execute(_BATCH_INSERT, (draft.owner, batch_seal(row), *row))
     draft.batch = cursor.lastrowid
     _insert_messages(draft, prepared, first)
     return StoredBatch(
@@ -184,6 +188,7 @@ def complete_batch(
         " WHERE id = ?",
         (row[0],),
     )
+    seal_batch(connection, row[0])
     return int(row[0])
 
 
@@ -216,6 +221,7 @@ def claim(
             "UPDATE batches SET lease = ?, lease_until = ?, attempts = attempts + 1 WHERE id = ?",
             (lease, now + lease_micros, row[0]),
         )
+        seal_batch(connection, row[0])
         claimed.append(batch_of((*row[:10], row[10] + 1, lease, *row[12:])))
     return claimed
 
@@ -224,26 +230,32 @@ def release(
     connection: Connection, batch_id: str, lease: str | None, *, error: str, not_before: Micros
 ) -> None:
     """See ``RecordStore.release_batch``. A claim has counted its attempt already."""
-    connection.execute(
-        "UPDATE batches SET attempts = attempts + (lease IS NULL), lease = NULL, lease_until = NULL,"
-        " last_error = ?, not_before = ? WHERE uuid = ? AND lease IS ? AND pending = 1",
-        (error, not_before, batch_id, lease),
-    )
+    row = connection.execute(
+        "SELECT id FROM batches WHERE uuid = ? AND lease IS ? AND pending = 1", (batch_id, lease)
+    ).fetchone()
+    if row is not None:
+        connection.execute(
+            "UPDATE batches SET attempts = attempts + (lease IS NULL), lease = NULL, lease_until = NULL,"
+            " last_error = ?, not_before = ? WHERE id = ?",
+            (error, not_before, row[0]),
+        )
+        seal_batch(connection, row[0])
 
 
 def hide_messages(draft: Draft, units: Iterable[int], now: Micros) -> None:
     """Take messages out of search and out of ``messages``; their rows stay as evidence of what was."""
     draft.flush()
     rows: list[tuple[Any, ...]] = draft.connection.execute(
-        "SELECT t.unit, t.content, t.actor_id, t.observed_at, t.indexed, t.position, b.uuid"
+        "SELECT t.unit, t.content, t.actor_id, t.observed_at, t.indexed, t.position, b.uuid, t.content_hash"
         " FROM json_each(?) u JOIN messages t ON t.unit = u.value JOIN batches b ON b.id = t.batch"
         " WHERE t.owner = ? AND t.hidden_at IS NULL",
         (json.dumps(list(units)), draft.owner),
     ).fetchall()
-    for unit, content, actor_id, observed_at, indexed, position, uuid in rows:
+    for unit, content, actor_id, observed_at, indexed, position, uuid, _ in rows:
         if indexed:
             draft.unindex_message(unit, Terms.of(content, actor_id, observed_at))
             draft.work(TURN, unit, f"{uuid}:{position}", 1, removed=True)
     draft.connection.executemany(
-        "UPDATE messages SET hidden_at = ? WHERE unit = ?", [(now, row[0]) for row in rows]
+        "UPDATE messages SET hidden_at = ?, length = 0, embedded = 0, content_hash = ? WHERE unit = ?",
+        [(now, hidden_seal(row[-1], now), row[0]) for row in rows],
     )

@@ -97,10 +97,13 @@ def query_condition(query: Query, owner: int) -> Part:
         sql += (
             " AND m.recorded_at <= ? AND m.valid_from <= ?"
             " AND (m.retired_at IS NULL OR m.retired_at > ? OR m.valid_to > ?)"
+            # Of several versions that held then, the one that was recorded last is what is known.
+            " AND NOT EXISTS (SELECT 1 FROM memories l WHERE l.memory_id = m.memory_id"
+            " AND l.revision > m.revision AND l.recorded_at <= ? AND l.valid_from <= ?)"
         )
-        parameters += [known, valid, known, valid]
+        parameters += [known, valid, known, valid, known, valid]
     sql += " AND (m.expires_at IS NULL OR m.expires_at > ?)"
-    parameters.append(query.now)
+    parameters.append(query.now if query.valid_at is None else query.valid_at)
     if query.where is not None:
         where, values = filter_condition(query.where)
         sql += f" AND {where}"

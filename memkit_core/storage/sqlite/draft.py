@@ -12,7 +12,7 @@ from .driver import Connection
 from .prepare import Terms
 from .rows import MEMORY, RETIRED, TURN, crc32, digest
 
-_MEMORY_INSERT: Final = (
+MEMORY_INSERT: Final = (
     "INSERT INTO memories (unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind,"
     " memory_type, metadata, origin, trust, event_time, valid_from, valid_to, created_at, recorded_at,"
     " retired_at, deleted_at, superseded_by, expires_at, flags, owner, text_key, length, content_hash,"
@@ -24,7 +24,7 @@ _MESSAGE_INSERT: Final = (
     " origin, flags, session, session_position, observed_at, recorded_at, indexed, length, content_hash)"
     f" VALUES ({', '.join('?' * 19)})"
 )
-_EVENT_INSERT: Final = (
+EVENT_INSERT: Final = (
     "INSERT INTO events (owner, memory_id, operation, revision, reason, actor_id, recorded_at, batch,"
     " content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -115,7 +115,7 @@ class Draft:
     def vector(self, space: int, unit: int, data: bytes) -> None:
         """The vector of a unit that is already written, or will be by the next ``flush``."""
         self._add_vector(space, unit, data)
-        self._embedded[space].append((unit,))
+        self._embedded[TURN if space == TURN else MEMORY].append((unit,))
 
     def _add_vector(self, space: int, unit: int, data: bytes) -> None:
         self._vectors.append((self.owner, space, unit, crc32(data), data))
@@ -127,7 +127,7 @@ class Draft:
     ) -> None:
         """An entry of a memory's history."""
         payload = (self.owner, memory_id, operation, revision, reason, actor_id, at, self.batch)
-        self._events.append((*payload, digest(payload[1:7])))
+        self._events.append((*payload, digest(payload[1:8])))
 
     def work(self, space: int, unit: int, ref_id: str, revision: int, *, removed: bool) -> None:
         """Pending work for every derived index."""
@@ -159,9 +159,9 @@ class Draft:
         many = self.connection.executemany
         if self._dimension:
             self._check_dimension()
-        _write(many, _MEMORY_INSERT, self._memories)
+        _write(many, MEMORY_INSERT, self._memories)
         _write(many, _MESSAGE_INSERT, self._messages)
-        _write(many, _EVENT_INSERT, self._events)
+        _write(many, EVENT_INSERT, self._events)
         _write(many, "INSERT INTO sources (memory, message) VALUES (?, ?)", self._sources)
         self._postings.sort()
         _write(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ... import analysis
 from ...errors import NotFoundError, UsageError
-from ...protocols import AddMemory, ChangeSet, NewBatch, RetireMemory, UpdateMemory
+from ...protocols import AddMemory, Change, ChangeSet, CiteMemory, NewBatch, RetireMemory, UpdateMemory
 from ...types import Micros, Scope, Vector
 from .rows import digest, dump_metadata, pack_vector
 
@@ -70,7 +70,7 @@ class PreparedUpdate:
     vector: bytes | None
 
 
-Prepared = PreparedAdd | PreparedUpdate | RetireMemory
+Prepared = PreparedAdd | PreparedUpdate | RetireMemory | CiteMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +82,19 @@ class PreparedCommit:
     prepared: tuple[Prepared, ...]
     message_vectors: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether it brings any vector."""
+        return bool(self.message_vectors) or any(
+            one.vector is not None for one in self.prepared if isinstance(one, PreparedAdd | PreparedUpdate)
+        )
+
 
 def payload_hash(row: tuple[Any, ...]) -> bytes:
-    """The hash of a version's unchanging columns, from a row of ``RECORD_COLUMNS`` behind the unit."""
+    """The hash of a version's unchanging columns, from a row of ``RECORD_COLUMNS`` behind the unit.
+
+    ``seals.memory_seal`` makes the stored hash of it.
+    """
     return digest([*row[:14], *row[15:17], *row[20:22]])
 
 
@@ -96,14 +106,18 @@ def prepare_batch(batch: NewBatch) -> PreparedBatch:
             terms = Terms.of(message.content, message.actor_id, message.observed_at)
         else:
             terms = Terms(counts={}, length=0)
+        flags = analysis.text_flags(message.content)
         payload = [
             f"{batch.batch_id}:{position}",
+            *(batch.scope.user_id, batch.scope.agent_id, batch.scope.run_id),
             message.role,
             message.actor_id,
             message.content,
             message.origin,
+            flags,
             message.observed_at,
             batch.recorded_at,
+            int(batch.index),
         ]
         messages.append(
             PreparedMessage(
@@ -111,7 +125,7 @@ def prepare_batch(batch: NewBatch) -> PreparedBatch:
                 actor_id=message.actor_id,
                 content=message.content,
                 origin=message.origin,
-                flags=analysis.text_flags(message.content),
+                flags=flags,
                 observed_at=message.observed_at,
                 terms=terms,
                 content_hash=digest(payload),
@@ -145,7 +159,7 @@ def _packed(vector: Vector | None) -> bytes | None:
     return None if vector is None else pack_vector(vector)
 
 
-def _prepare(change: AddMemory | UpdateMemory | RetireMemory, changes: ChangeSet) -> Prepared:
+def _prepare(change: Change, changes: ChangeSet) -> Prepared:
     if isinstance(change, AddMemory):
         return _prepare_add(change, changes.scope, changes.recorded_at)
     if isinstance(change, UpdateMemory):

@@ -6,11 +6,21 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from ...protocols import IndexWork, OwnerState, Query
+from ...protocols import IndexWork, OwnerState, Query, StoredBatch
 from ...types import EventRecord, MemoryRecord, MessageRecord, Micros, OwnerKey, Ref, Scope
 from .conditions import query_condition, scope_condition
 from .driver import Connection
-from .rows import M_RECORD_COLUMNS, MEMORY, SPACE_NAMES, find_owner, records_of, unpack_vector
+from .rows import (
+    BATCH_COLUMNS,
+    M_RECORD_COLUMNS,
+    MEMORY,
+    SPACE_NAMES,
+    TURN,
+    batch_of,
+    find_owner,
+    records_of,
+    unpack_vector,
+)
 
 _MAX_ACTORS = 1_000
 
@@ -139,16 +149,26 @@ def messages(connection: Connection, scope: Scope, units: Collection[int]) -> li
 def owner_state(connection: Connection, key: OwnerKey) -> OwnerState:
     """See ``RecordStore.owner_state``."""
     row = connection.execute(
-        "SELECT o.id, o.revision, COALESCE(s.n, 0) FROM owners o LEFT JOIN unit_stats s"
-        " ON s.owner = o.id AND s.space = ? WHERE o.kind = ? AND o.value = ?",
-        (MEMORY, key.kind, key.value),
+        "SELECT o.id, o.revision, COALESCE(s.n, 0), COALESCE(t.n, 0) FROM owners o"
+        " LEFT JOIN unit_stats s ON s.owner = o.id AND s.space = ?"
+        " LEFT JOIN unit_stats t ON t.owner = o.id AND t.space = ? WHERE o.kind = ? AND o.value = ?",
+        (MEMORY, TURN, key.kind, key.value),
     ).fetchone()
     if row is None:
         return OwnerState()
     actors = connection.execute(
         "SELECT name FROM actors WHERE owner = ? ORDER BY id LIMIT ?", (row[0], _MAX_ACTORS)
     ).fetchall()
-    return OwnerState(revision=row[1], live_memories=row[2], actors=tuple(name for (name,) in actors))
+    _, revision, memories, turns = row
+    return OwnerState(
+        revision=revision, live_memories=memories, turns=turns, actors=tuple(name for (name,) in actors)
+    )
+
+
+def read_batch(connection: Connection, batch_id: str) -> StoredBatch | None:
+    """See ``RecordStore.batch``."""
+    row = connection.execute(f"SELECT {BATCH_COLUMNS} FROM batches WHERE uuid = ?", (batch_id,)).fetchone()
+    return None if row is None else batch_of(row)
 
 
 def pending_batches(connection: Connection, owner: OwnerKey | None) -> int:

@@ -14,6 +14,7 @@ from ...types import Ref, Scope, Space
 from .conditions import query_condition
 from .driver import Connection
 from .rows import MEMORY, RETIRED, SPACE_CODES, SPACE_NAMES, TURN, find_owner
+from .vectors import check_identity
 from .warm import UNKNOWN, Floats, Partition, WarmCache
 
 Mask = NDArray[np.bool_]
@@ -24,6 +25,7 @@ def search(connection: Connection, cache: WarmCache, request: SearchRequest) -> 
     if request.pool < 0:
         raise UsageError(f"pool must not be negative, it is {request.pool}")
     query = request.query
+    check_identity(connection, request.embedding)
     owner, revision = find_owner(connection, query.scope)
     if not owner:
         return Candidates()
@@ -57,7 +59,9 @@ def search(connection: Connection, cache: WarmCache, request: SearchRequest) -> 
         cited_by=_cited_by(scored, [arms[space] for space in memories if space in arms])
         if TURN in wanted
         else {},
+        short=frozenset(SPACE_NAMES[space] for space in wanted & arms.keys() if arms[space].short),
         revision=revision,
+        without_vector=sum(arm.without_vector for arm in arms.values()),
     )
 
 
@@ -122,12 +126,21 @@ class _Arm:
         self._vector = vector
         self.idf_mass = 0.0
         self.session_idf_mass = 0.0
+        self.short = False
         self.eligible: Mask | None = self._eligibility()
 
     @property
     def units(self) -> NDArray[np.int64]:
         """The unit numbers of all rows."""
         return self._partition.units
+
+    @property
+    def without_vector(self) -> int:
+        """How many rows the question's vector cannot find."""
+        partition = self._partition
+        if self._vector is None or (partition.matrix is not None and partition.has_vector is None):
+            return 0
+        return len(partition) - (0 if partition.has_vector is None else int(partition.has_vector.sum()))
 
     @property
     def cites(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -141,7 +154,7 @@ class _Arm:
             return None
         if partition.space == TURN:
             return _narrowed(partition, query.scope, None)
-        if query.where is not None:
+        if query.where is not None or _reads_the_past(query):
             condition, values = query_condition(query, partition.owner)
             state = "" if partition.space == MEMORY else "NOT"
             rows = self._connection.execute(
@@ -150,12 +163,7 @@ class _Arm:
             mask = np.zeros(len(partition), dtype=np.bool_)
             mask[partition.rows_of([unit for (unit,) in rows])] = True
             return mask
-        expires, recorded, valid_from, retired, valid_to = partition.extra
-        mask = expires > query.now
-        if _reads_the_past(query):
-            known = query.now if query.known_at is None else query.known_at
-            valid = query.now if query.valid_at is None else query.valid_at
-            mask &= (recorded <= known) & (valid_from <= valid) & ((retired > known) | (valid_to > valid))
+        mask = partition.extra[0] > query.now
         return _narrowed(partition, query.scope, None if mask.all() else mask)
 
     def run(self, proposed: list[int]) -> list[Scored]:
@@ -164,21 +172,27 @@ class _Arm:
         if not len(partition):
             return []
         bm25, sessions = self._keyword_scores()
-        cosine = self._cosines()
+        cosine = self._cosines(None if self._request.dense else np.empty(0, dtype=np.intp))
         chosen = np.zeros(len(partition), dtype=np.bool_)
         chosen[_best(bm25, self._among(bm25 > 0), pool)] = True
-        if cosine is not None:
+        if cosine is not None and self._request.dense:
             chosen[_best(cosine, self._among(partition.has_vector), pool)] = True
         for start, end in self._request.between:
             inside = (partition.times >= start) & (partition.times < end)
+            if not self._request.dense:
+                cosine = self._cosines(np.flatnonzero(inside))
             share = bm25 / np.float32(self.idf_mass * 2.2 or 1.0)
             order: Floats = share if cosine is None else np.add(cosine, share, dtype=np.float32)
             chosen[_best(order, self._among(inside), pool)] = True
-        if proposed:
-            rows = partition.rows_of(proposed)
-            chosen[rows if self.eligible is None else rows[self.eligible[rows]]] = True
+        rows = partition.rows_of(proposed)
+        near = np.unique(rows if self.eligible is None else rows[self.eligible[rows]])
+        chosen[near] = True
         if partition.sessions is not None:
             self._add_neighbours(chosen)
+        if not self._request.dense:
+            cosine = self._cosines(np.flatnonzero(chosen))
+        if cosine is not None:
+            self.short = self._is_short(chosen, near, cosine)
         return self._scored(np.flatnonzero(chosen), bm25, cosine, sessions)
 
     def _among(self, mask: Mask | None) -> Mask | None:
@@ -201,7 +215,21 @@ class _Arm:
             return scores, None
         return scores, sessions[partition.sessions.of_row]
 
-    def _cosines(self) -> Floats | None:
+    def _is_short(self, chosen: Mask, near: NDArray[np.intp], cosine: Floats) -> bool:
+        """Whether what an index proposed (``near``) cannot be the nearest units."""
+        possible = self._among(self._partition.has_vector)
+        count = len(self._partition) if possible is None else int(possible.sum())
+        wanted = min(self._request.pool, count)
+        if len(near) < wanted or not wanted:
+            return bool(wanted)
+        worst = np.partition(cosine[near], len(near) - wanted)[len(near) - wanted]
+        nearer = chosen & (cosine > worst + np.float32(1e-5))
+        nearer[near] = False
+        # An approximate index misses some of the nearest; one that lost entries misses most.
+        return int(nearer.sum() if self.eligible is None else (nearer & self.eligible).sum()) > wanted // 4
+
+    def _cosines(self, rows: NDArray[np.intp] | None = None) -> Floats | None:
+        """The cosine of every row, or of some rows (0 elsewhere); None if there is nothing to compare."""
         matrix = self._partition.matrix
         if self._vector is None or matrix is None:
             return None
@@ -210,7 +238,11 @@ class _Arm:
                 f"the store holds vectors of {matrix.shape[1]} dimensions, the question's has "
                 f"{len(self._vector)}: use the embedding model the store was made with"
             )
-        return np.asarray(np.clip(matrix @ self._vector, -1.0, 1.0), dtype=np.float32)
+        if rows is None:
+            return np.asarray(np.clip(matrix @ self._vector, -1.0, 1.0), dtype=np.float32)
+        cosines = np.zeros(len(matrix), dtype=np.float32)
+        cosines[rows] = np.clip(matrix[rows] @ self._vector, -1.0, 1.0)
+        return cosines
 
     def _add_neighbours(self, chosen: Mask) -> None:
         sessions = self._partition.sessions
@@ -271,7 +303,7 @@ def _narrowed(partition: Partition, scope: Scope, mask: Mask | None) -> Mask | N
 
 
 def _best(scores: Floats, among: Mask | None, count: int) -> NDArray[np.intp]:
-    """The rows with the highest scores; of equal ones the oldest."""
+    """The rows with the highest scores; of equal ones the newest."""
     rows = np.arange(len(scores)) if among is None else np.flatnonzero(among)
     if len(rows) <= count:
         return rows
@@ -280,7 +312,7 @@ def _best(scores: Floats, among: Mask | None, count: int) -> NDArray[np.intp]:
     values = scores[rows]
     threshold = np.partition(values, len(values) - count)[len(values) - count]
     above = rows[values > threshold]
-    return np.concatenate((above, rows[values == threshold][: count - len(above)]))
+    return np.concatenate((above, rows[values == threshold][len(above) - count :]))
 
 
 def _cited_by(scored: list[Scored], arms: list[_Arm]) -> dict[int, tuple[int, ...]]:

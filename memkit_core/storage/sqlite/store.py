@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import weakref
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from ...errors import EmbeddingMismatchError, StorageUnavailableError, UsageError
+from ...errors import StorageUnavailableError, UsageError
 from ...protocols import (
     Candidates,
     ChangeSet,
@@ -36,12 +34,12 @@ from ...types import (
 )
 from . import batches, reads, versions, writes
 from . import vectors as late_vectors
-from .draft import claim_dimension
 from .driver import Connection, Durability
 from .forks import register
 from .pool import Pool
 from .prepare import prepare_batch, prepare_commit
 from .rows import find_owner, pack_vector
+from .upkeep import Upkeep
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ if TYPE_CHECKING:
 DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
 _TABLES: Final = (
     "owners actors memories events batches sessions messages sources postings unit_stats vectors"
-    " metadata_keys index_work"
+    " metadata_keys index_work usage"
 ).split()
 
 
@@ -62,8 +60,8 @@ def open_sqlite(
     return SqliteStore(path, durability=durability, cache_bytes=cache_bytes)
 
 
-class SqliteStore:
-    """A ``RecordStore`` in one SQLite file, for any number of threads and processes.
+class SqliteStore(Upkeep):
+    """A ``MaintainableStore`` in one SQLite file, for any number of threads and processes.
 
     Args:
         path: The file, or ``":memory:"`` for a store that ends with this object.
@@ -113,11 +111,11 @@ class SqliteStore:
     def embedding_identity(self) -> EmbeddingIdentity | None:
         """See ``RecordStore.embedding_identity``."""
         with self._pool.read() as connection:
-            return _identity(connection)
+            return late_vectors.identity_of(connection)
 
     def set_embedding_identity(self, identity: EmbeddingIdentity) -> None:
         """See ``RecordStore.set_embedding_identity``."""
-        self._writer.run(partial(_set_identity, identity=identity))
+        self._writer.run(lambda connection: late_vectors.set_identity(connection, identity))
 
     def append(self, batch: NewBatch) -> StoredBatch:
         """See ``RecordStore.append``."""
@@ -226,6 +224,11 @@ class SqliteStore:
             )
         )
 
+    def batch(self, batch_id: str) -> StoredBatch | None:
+        """See ``RecordStore.batch``."""
+        with self._pool.read() as connection:
+            return reads.read_batch(connection, batch_id)
+
     def pending_batches(self, owner: OwnerKey | None = None) -> int:
         """See ``RecordStore.pending_batches``."""
         with self._pool.read() as connection:
@@ -251,17 +254,21 @@ class SqliteStore:
 
         self._writer.run(work)
 
-    def missing_vectors(self, *, limit: int) -> list[Unembedded]:
+    def missing_vectors(self, *, limit: int, retired: bool = False) -> list[Unembedded]:
         """See ``RecordStore.missing_vectors``."""
         with self._pool.read() as connection:
-            return late_vectors.missing_vectors(connection, limit)
+            return late_vectors.missing_vectors(connection, limit, retired=retired)
 
     def put_vectors(
-        self, vectors: Sequence[tuple[Unembedded, Vector]], *, indexes: tuple[str, ...] = ()
+        self,
+        vectors: Sequence[tuple[Unembedded, Vector]],
+        *,
+        indexes: tuple[str, ...] = (),
+        embedding: EmbeddingIdentity | None = None,
     ) -> None:
         """See ``RecordStore.put_vectors``."""
         packed = [(unit, pack_vector(vector)) for unit, vector in vectors]
-        self._writer.run(lambda connection: late_vectors.put_vectors(connection, packed, indexes))
+        self._writer.run(lambda connection: late_vectors.put_vectors(connection, packed, indexes, embedding))
 
     def metadata_keys(self) -> frozenset[str]:
         """See ``RecordStore.metadata_keys``."""
@@ -279,7 +286,7 @@ class SqliteStore:
         def work(connection: Connection) -> None:
             for table in _TABLES:
                 connection.execute(f"DELETE FROM {table}")
-            connection.execute("DELETE FROM meta WHERE key IN ('embedding', 'dimension')")
+            connection.execute("DELETE FROM meta WHERE key NOT IN ('schema_version', 'analyzer')")
 
         self._writer.run(work, after=_compact)
 
@@ -305,29 +312,6 @@ class SqliteStore:
 def _shut_down(writer: Writer, pool: Pool) -> None:
     writer.close()
     pool.close()
-
-
-def _identity(connection: Connection) -> EmbeddingIdentity | None:
-    row = connection.execute("SELECT value FROM meta WHERE key = 'embedding'").fetchone()
-    if row is None:
-        return None
-    stored = json.loads(row[0])
-    return EmbeddingIdentity(model=stored["model"], dimension=stored["dimension"])
-
-
-def _set_identity(connection: Connection, *, identity: EmbeddingIdentity) -> None:
-    stored = _identity(connection)
-    if stored == identity:
-        return
-    if stored is not None:
-        raise EmbeddingMismatchError(
-            f"the store holds vectors of {stored.model!r} ({stored.dimension} dimensions), not of "
-            f"{identity.model!r} ({identity.dimension}): use that model, or embed everything again "
-            "(reindex). Nothing was changed"
-        )
-    claim_dimension(connection, identity.dimension)
-    value = json.dumps({"model": identity.model, "dimension": identity.dimension})
-    connection.execute("INSERT INTO meta (key, value) VALUES ('embedding', ?)", (value,))
 
 
 def _compact(connection: Connection) -> None:

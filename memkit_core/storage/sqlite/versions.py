@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from .draft import Draft
 from .driver import Connection
 from .prepare import Terms
 from .rows import M_RECORD_COLUMNS, MEMORY, find_owner, record_of, records_of
+from .seals import advance_owner, closed_seal, seal_batch
 
 
 def current_version(
@@ -40,9 +42,14 @@ def close_version(
 ) -> MemoryRecord:
     """End a current version; returns it as it stands then."""
     draft.retire(old.unit, Terms.of(old.text, old.actor_id, old.event_time))
+    closing = (valid_to, now, now if deleted else None, superseded_by)
+    (seal,) = draft.connection.execute(
+        "SELECT content_hash FROM memories WHERE unit = ?", (old.unit,)
+    ).fetchone()
     draft.connection.execute(
-        "UPDATE memories SET valid_to = ?, retired_at = ?, deleted_at = ?, superseded_by = ? WHERE unit = ?",
-        (valid_to, now, now if deleted else None, superseded_by, old.unit),
+        "UPDATE memories SET valid_to = ?, retired_at = ?, deleted_at = ?, superseded_by = ?,"
+        " content_hash = ? WHERE unit = ?",
+        (*closing, closed_seal(seal, *closing), old.unit),
     )
     draft.work(MEMORY, old.unit, old.memory_id, old.revision, removed=True)
     return replace(
@@ -52,6 +59,18 @@ def close_version(
         deleted_at=now if deleted else None,
         superseded_by=superseded_by,
     )
+
+
+def hide_sources(draft: Draft, memory_ids: list[str], now: Micros) -> None:
+    """Take the messages out of search that these retired memories cite and no current one does."""
+    draft.flush()
+    rows = draft.connection.execute(
+        "SELECT DISTINCT s.message FROM json_each(?) u JOIN memories m ON m.memory_id = u.value"
+        " JOIN sources s ON s.memory = m.unit WHERE m.owner = ? AND NOT EXISTS (SELECT 1 FROM sources o"
+        " JOIN memories l ON l.unit = o.memory WHERE o.message = s.message AND l.retired_at IS NULL)",
+        (json.dumps(memory_ids), draft.owner),
+    ).fetchall()
+    hide_messages(draft, [row[0] for row in rows], now)
 
 
 def retire_all(
@@ -78,18 +97,24 @@ def retire_all(
         old = record_of(row)
         close_version(draft, old, now=recorded_at, valid_to=recorded_at, deleted=True, superseded_by=None)
         draft.event("DELETE", old.memory_id, old.revision, reason=reason, actor_id=None, at=recorded_at)
+    if rows and not hide:
+        hide_sources(draft, [row[1] for row in rows], recorded_at)
     if hide:
         where, narrowing = scope_condition(query.scope, owner, "t")
         units = connection.execute(
             f"SELECT t.unit FROM messages t WHERE {where} AND t.hidden_at IS NULL", narrowing
         ).fetchall()
         hide_messages(draft, [unit for (unit,) in units], recorded_at)
-        connection.execute(
-            "UPDATE batches AS t SET pending = 0, job = NULL, lease = NULL, lease_until = NULL"
-            f" WHERE {where} AND t.pending = 1",
-            narrowing,
-        )
+        pending = connection.execute(
+            f"SELECT t.id FROM batches t WHERE {where} AND t.pending = 1", narrowing
+        ).fetchall()
+        for (batch,) in pending:
+            connection.execute(
+                "UPDATE batches SET pending = 0, job = NULL, lease = NULL, lease_until = NULL WHERE id = ?",
+                (batch,),
+            )
+            seal_batch(connection, batch)
     draft.flush()
     if rows:
-        connection.execute("UPDATE owners SET revision = ? WHERE id = ?", (revision + 1, owner))
+        advance_owner(connection, owner, revision + 1)
     return len(rows)

@@ -8,14 +8,17 @@ from typing import Any
 
 from ... import analysis
 from ...errors import ConflictError, NotFoundError, UsageError
-from ...protocols import Applied, CommitReceipt, RetireMemory, StoredBatch
+from ...protocols import AddMemory, Applied, CiteMemory, CommitReceipt, RetireMemory, StoredBatch
 from ...types import MemoryRecord, Micros
-from .batches import complete_batch, hide_messages, insert_batch, owner_for_writing, replay
+from .batches import complete_batch, insert_batch, owner_for_writing, replay
 from .draft import Draft, next_unit
 from .driver import Connection
 from .prepare import PreparedAdd, PreparedBatch, PreparedCommit, PreparedUpdate, Terms, payload_hash
-from .rows import M_RECORD_COLUMNS, MEMORY, TURN, dump_metadata, record_of, records_of
-from .versions import close_version, current_version
+from .rows import M_RECORD_COLUMNS, MEMORY, RECORD_COLUMNS, TURN, dump_metadata, record_of, records_of
+from .seals import advance_owner, memory_seal, seal_batch
+from .usage import add_usage
+from .vectors import check_identity, set_identity
+from .versions import close_version, current_version, hide_sources
 
 
 def append(connection: Connection, prepared: PreparedBatch) -> StoredBatch:
@@ -34,6 +37,10 @@ def append(connection: Connection, prepared: PreparedBatch) -> StoredBatch:
 def commit(connection: Connection, prepared: PreparedCommit) -> CommitReceipt:
     """See ``RecordStore.commit``."""
     changes = prepared.changes
+    if changes.embedding is not None and prepared.has_vectors:
+        set_identity(connection, changes.embedding)
+    else:
+        check_identity(connection, changes.embedding)
     owner, revision = owner_for_writing(connection, changes.scope.owner, changes.recorded_at)
     if prepared.batch is not None:
         earlier = replay(connection, owner, prepared.batch.batch)
@@ -45,9 +52,11 @@ def commit(connection: Connection, prepared: PreparedCommit) -> CommitReceipt:
             f"{changes.expected_revision}). Nothing was changed"
         )
     applied, stored = _Commit(connection, owner, prepared).run()
+    if changes.usage:
+        add_usage(connection, owner, changes.usage)
     if any(one.outcome == "applied" for one in applied):
         revision += 1
-        connection.execute("UPDATE owners SET revision = ? WHERE id = ?", (revision, owner))
+        advance_owner(connection, owner, revision)
     return CommitReceipt(revision=revision, applied=tuple(applied), batch=stored)
 
 
@@ -90,7 +99,10 @@ class _Commit:
         if uuid is None and stored is not None and stored.state == "done":
             uuid = stored.batch_id
         if uuid is not None:
-            self._connection.execute("UPDATE batches SET result = ? WHERE uuid = ?", (result, uuid))
+            connection = self._connection
+            (batch,) = connection.execute("SELECT id FROM batches WHERE uuid = ?", (uuid,)).fetchone()
+            connection.execute("UPDATE batches SET result = ? WHERE id = ?", (result, batch))
+            seal_batch(connection, batch)
         return replace(stored, result=result) if stored is not None and uuid == stored.batch_id else stored
 
     def _complete(self, batch_id: str) -> None:
@@ -109,7 +121,7 @@ class _Commit:
             unit
             for one in self._prepared.prepared
             if not isinstance(one, RetireMemory)
-            for unit in one.change.sources
+            for unit in (one.sources if isinstance(one, CiteMemory) else one.change.sources)
         }
         if units:
             rows = self._connection.execute(
@@ -129,21 +141,24 @@ class _Commit:
         except KeyError:
             raise UsageError("a change cites a message that this owner does not have") from None
 
-    def _apply(self, one: PreparedAdd | PreparedUpdate | RetireMemory) -> Applied:
+    def _apply(self, one: PreparedAdd | PreparedUpdate | RetireMemory | CiteMemory) -> Applied:
         if isinstance(one, PreparedAdd):
             return self._add(one)
         self._draft.flush()  # earlier changes of the same set may concern the same memory
         if isinstance(one, PreparedUpdate):
             return self._update(one)
+        if isinstance(one, CiteMemory):
+            there = self._current(one.memory_id, None)
+            return Applied(outcome="duplicate", record=self._cite(there, one.sources))
         return self._retire(one)
 
     def _add(self, one: PreparedAdd) -> Applied:
         change, row = one.change, one.row
         key = (row[3], row[4], row[5], one.text_key)
         if change.skip_duplicate:
-            there = self._fresh.get(key) or self._stored_duplicate(key)
+            there = self._fresh.get(key) or self._stored_duplicate(key, change)
             if there is not None:
-                return Applied(outcome="duplicate", record=there)
+                return Applied(outcome="duplicate", record=self._cite(there, change.sources))
         unit = self._unit
         self._unit += 1
         cited = self._cited(change.sources)
@@ -154,7 +169,7 @@ class _Commit:
             text_key=one.text_key,
             terms=one.terms,
             vector=one.vector,
-            content_hash=one.content_hash,
+            content_hash=memory_seal(one.content_hash, cited),
         )
         draft.sources(unit, cited)
         if one.vector is not None:
@@ -165,14 +180,38 @@ class _Commit:
             self._fresh.setdefault(key, record)
         return Applied(outcome="applied", record=record)
 
-    def _stored_duplicate(self, key: tuple[object, ...]) -> MemoryRecord | None:
+    def _stored_duplicate(self, key: tuple[object, ...], change: AddMemory) -> MemoryRecord | None:
         rows = self._connection.execute(
             f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE m.agent_id IS ? AND m.run_id IS ?"
             " AND m.actor_id IS ? AND m.text_key = ? AND m.owner = ? AND m.retired_at IS NULL"
-            " AND (m.expires_at IS NULL OR m.expires_at > ?) ORDER BY m.unit LIMIT 1",
-            (*key, self._owner, self._now),
+            # What ends sooner, or is believed less, does not stand for what is said now.
+            " AND (m.expires_at IS NULL OR (m.expires_at > ? AND m.expires_at >= ?))"
+            " AND (m.trust = 'trusted' OR m.trust = ?) ORDER BY m.unit LIMIT 1",
+            (*key, self._owner, self._now, change.expires_at, change.trust),
         ).fetchall()
         return records_of(self._connection, rows)[0] if rows else None
+
+    def _cite(self, there: MemoryRecord, sources: tuple[int, ...]) -> MemoryRecord:
+        """Attach messages to a version that is there already."""
+        cited = self._cited(sources)
+        self._draft.flush()
+        connection = self._connection
+        known = self._carried_sources(there.unit)
+        added = {unit: name for unit, name in cited.items() if unit not in known}
+        if not added:
+            return there
+        row = connection.execute(
+            f"SELECT {RECORD_COLUMNS}, content_hash FROM memories WHERE unit = ?", (there.unit,)
+        ).fetchone()
+        payload = payload_hash(row[1:-1])
+        if row[-1] == memory_seal(payload, known):  # else it is damaged, and must not look sound again
+            every = {**known, **added}
+            connection.execute(
+                "UPDATE memories SET content_hash = ? WHERE unit = ?",
+                (memory_seal(payload, every), there.unit),
+            )
+        self._draft.sources(there.unit, added)
+        return replace(there, sources=tuple(name for _, name in sorted({**known, **added}.items())))
 
     def _current(self, memory_id: str, expected_revision: int | None) -> MemoryRecord:
         record = current_version(self._connection, self._changes.scope, self._owner, memory_id)
@@ -203,6 +242,7 @@ class _Commit:
         )
         row = _next_row(old, one, self._now)
         text, actor_id, event_time = row[6], row[5], row[12]
+        cited = self._carried_sources(old.unit) if carried else self._cited(change.sources)
         draft = self._draft
         draft.memory(
             unit,
@@ -210,9 +250,8 @@ class _Commit:
             text_key=analysis.text_key(text),
             terms=Terms.of(text, actor_id, event_time),
             vector=vector,
-            content_hash=payload_hash(row),
+            content_hash=memory_seal(payload_hash(row), cited),
         )
-        cited = self._carried_sources(old.unit) if carried else self._cited(change.sources)
         draft.sources(unit, cited)
         if vector is not None:
             draft.work(MEMORY, unit, old.memory_id, row[1], removed=False)
@@ -242,14 +281,7 @@ class _Commit:
             at=self._now,
         )
         if change.hide_sources:
-            self._draft.flush()
-            rows = self._connection.execute(
-                "SELECT DISTINCT s.message FROM memories m JOIN sources s ON s.memory = m.unit"
-                " WHERE m.memory_id = ? AND m.owner = ? AND NOT EXISTS (SELECT 1 FROM sources o"
-                " JOIN memories l ON l.unit = o.memory WHERE o.message = s.message AND l.retired_at IS NULL)",
-                (old.memory_id, self._owner),
-            ).fetchall()
-            hide_messages(self._draft, [row[0] for row in rows], self._now)
+            hide_sources(self._draft, [old.memory_id], self._now)
         return Applied(outcome="applied", record=closed, previous=old)
 
     def _forget_fresh(self, memory_id: str) -> None:
@@ -294,7 +326,7 @@ def _next_row(old: MemoryRecord, one: PreparedUpdate, now: Micros) -> tuple[Any,
         old.user_id,
         old.agent_id,
         old.run_id,
-        old.actor_id if change.actor_id is None else change.actor_id,
+        old.actor_id,
         old.text if change.text is None else change.text,
         old.kind if change.kind is None else change.kind,
         old.memory_type,

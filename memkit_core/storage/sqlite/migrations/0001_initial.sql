@@ -1,4 +1,6 @@
 -- Instants are microseconds since 1970 UTC. Spaces: 0 current memories, 1 turns, 2 retired versions.
+-- What cannot be derived again is under its row's content_hash (seals.py says how); owner numbers follow
+-- from the ids beside them, and sessions from the messages' order and times.
 
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
@@ -12,6 +14,7 @@ CREATE TABLE owners (
     value TEXT NOT NULL,
     revision INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
+    content_hash BLOB NOT NULL,
     UNIQUE (kind, value)
 );
 
@@ -22,7 +25,7 @@ CREATE TABLE actors (
     UNIQUE (owner, name)
 );
 
--- One row per version. content_hash covers everything but valid_to, retired_at, deleted_at, superseded_by.
+-- One row per version; content_hash covers its sources too.
 CREATE TABLE memories (
     unit INTEGER PRIMARY KEY AUTOINCREMENT,
     memory_id TEXT NOT NULL,
@@ -58,6 +61,8 @@ CREATE UNIQUE INDEX memories_current ON memories (memory_id) WHERE retired_at IS
 CREATE INDEX memories_listing ON memories (owner, created_at, memory_id) WHERE retired_at IS NULL;
 CREATE INDEX memories_text ON memories (owner, text_key) WHERE retired_at IS NULL;
 CREATE INDEX memories_unembedded ON memories (embedded) WHERE embedded = 0 AND retired_at IS NULL;
+CREATE INDEX memories_unembedded_retired ON memories (embedded)
+    WHERE embedded = 0 AND retired_at IS NOT NULL;
 CREATE INDEX memories_retired ON memories (owner, created_at, memory_id) WHERE retired_at IS NOT NULL;
 
 -- The texts of an event are those of the versions around it.
@@ -94,7 +99,8 @@ CREATE TABLE batches (
     last_error TEXT,
     idempotency_key TEXT,
     fingerprint TEXT,
-    result TEXT
+    result TEXT,
+    content_hash BLOB NOT NULL
 );
 CREATE UNIQUE INDEX batches_key ON batches (owner, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX batches_pending ON batches (id) WHERE pending = 1;
@@ -172,6 +178,18 @@ CREATE TABLE vectors (
     crc32 INTEGER NOT NULL,
     data BLOB NOT NULL,
     PRIMARY KEY (owner, space, unit)
+) WITHOUT ROWID;
+
+-- What operations cost; owner 0: nobody's.
+CREATE TABLE usage (
+    owner INTEGER NOT NULL,
+    operation TEXT NOT NULL,
+    chat_calls INTEGER NOT NULL,
+    embedding_calls INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    milliseconds REAL NOT NULL,
+    PRIMARY KEY (owner, operation)
 ) WITHOUT ROWID;
 
 CREATE TABLE metadata_keys (

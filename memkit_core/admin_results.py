@@ -1,0 +1,147 @@
+"""What ``memory.admin`` returns."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .results import Result, StageFailure
+
+
+class ReindexResult(Result):
+    """What ``reindex`` made anew.
+
+    Attributes:
+        units: Texts whose keywords were derived: versions and messages.
+        embedded: Texts that were given a vector now. ``embedding_calls``: what that took.
+        index: The derived index that was rebuilt, None if there is none. ``indexed``: how many refs it was
+            given, or is still to be given if ``failed`` says so.
+        failed: What did not work. The rest is done, and another ``reindex`` or ``flush`` tries again.
+    """
+
+    units: int
+    embedded: int = 0
+    embedding_calls: int = 0
+    indexed: int = 0
+    index: str | None = None
+    failed: list[StageFailure] = Field(default_factory=list[StageFailure])
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was done."""
+        return not self.failed
+
+    def __repr__(self) -> str:
+        index = "" if self.index is None else f", index {self.index!r}: {self.indexed} refs"
+        lines = [f"ReindexResult(keywords of {self.units} texts, {self.embedded} new vectors{index})"]
+        return "\n".join([*lines, *(f"  {failure!r}" for failure in self.failed)])
+
+    __str__ = __repr__
+
+
+class Finding(Result):
+    """One thing that ``doctor`` found to be wrong.
+
+    Attributes:
+        kind: ``truth``: a part of the record that nothing else says. ``derived``: made from the record.
+            ``file``: the database's own structure. ``index``: a derived index differs from the record.
+        table, key: Where, as far as it can be told.
+        problem: What is wrong. ``remedy``: what to do about it.
+        repaired: It is not there any more.
+    """
+
+    kind: Literal["truth", "derived", "file", "index"]
+    table: str
+    key: str
+    problem: str
+    remedy: str
+    repaired: bool = False
+
+    def __repr__(self) -> str:
+        where = " ".join(part for part in (self.table, self.key) if part)
+        after = "repaired" if self.repaired else self.remedy
+        return f"{where or self.kind}: {self.problem} ({after})"
+
+    __str__ = __repr__
+
+
+class DoctorReport(Result):
+    """What ``doctor`` found, and what it repaired.
+
+    Attributes:
+        findings: The first thousand. ``total``: how many there are, ``remaining``: how many of them are not
+            repaired.
+        notes: What is no damage but still to be done: texts without vectors, pending batches and index work.
+        checked: How many texts were looked at: versions and messages.
+    """
+
+    findings: list[Finding] = Field(default_factory=list[Finding])
+    total: int = 0
+    remaining: int = 0
+    notes: list[str] = Field(default_factory=list[str])
+    checked: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether no damage remains."""
+        return not self.remaining
+
+    def __repr__(self) -> str:
+        state = "sound" if not self.total else f"{self.total} findings, {self.remaining} remain"
+        lines = [f"DoctorReport({state}, {self.checked} texts checked)"]
+        lines += [f"  {finding!r}" for finding in self.findings[:20]]
+        if len(self.findings) > 20:
+            lines.append(f"  … {self.total - 20} more")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    __str__ = __repr__
+
+
+class ExportResult(Result):
+    """What an export file holds.
+
+    Attributes:
+        bytes: Its size on disk. ``sha256``: of its lines before the last, uncompressed.
+        versions: Versions of memories, closed ones included.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    owners: int
+    versions: int
+    messages: int
+    events: int
+
+    def __repr__(self) -> str:
+        return (
+            f"ExportResult({self.path!r}: {self.owners} owners, {self.versions} versions of memories, "
+            f"{self.messages} messages, {self.events} events, {self.bytes:,} bytes)"
+        )
+
+    __str__ = __repr__
+
+
+class ImportResult(Result):
+    """What an import brought.
+
+    Attributes:
+        versions: Versions of memories, closed ones included.
+        failed: Why the derived index is behind, if it is; its work stays pending.
+    """
+
+    path: str
+    owners: int
+    versions: int
+    messages: int
+    events: int
+    failed: list[StageFailure] = Field(default_factory=list[StageFailure])
+
+    def __repr__(self) -> str:
+        return (
+            f"ImportResult({self.path!r}: {self.owners} owners, {self.versions} versions of memories, "
+            f"{self.messages} messages, {self.events} events)"
+        )
+
+    __str__ = __repr__

@@ -1,0 +1,228 @@
+"""Chroma as a vector index: refs and vectors in one collection, no text, no embedding function."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError, MissingDependencyError, StorageUnavailableError, UsageError
+from ..protocols import IndexEntry
+from ..types import OwnerKey, Ref, Space, Vector
+from .entries import OWNER, SPACE, entry_id, fields, key_of, owner_text, ref_of
+
+if TYPE_CHECKING:
+    import os
+
+_COSINE: Final = {"hnsw": {"space": "cosine"}}
+#: Marks a collection that was made again after somebody had deleted it, so that it lacks what was there.
+_INCOMPLETE: Final = "memkit_incomplete"
+_PAGE: Final = 5_000
+_KNOCK_SECONDS: Final = 3.0
+
+
+class ChromaVectorIndex:
+    """A vector index in a Chroma collection, on disk or on a server.
+
+    It connects with the first call, so that a memory opens while its server is down, and tries again with
+    every call until it gets there. Chroma's telemetry is off, and no embedding function is ever called.
+
+    Args:
+        path: The folder of a database on disk, for this process alone (Chroma's own rule).
+        host, port, ssl, headers: A Chroma server. One that is reached in another way, as through a proxy,
+            goes into ``client``.
+        client: A client of your own, which you close.
+        collection: The collection's name. It belongs to this index: ``clear`` deletes it.
+        name: Names the pending work in the record store; default ``chroma:`` and the collection.
+
+    Raises:
+        ConfigError: Not exactly one of ``path``, ``host`` and ``client`` is given.
+        MissingDependencyError: The extra ``chroma`` is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        host: str | None = None,
+        port: int = 8000,
+        ssl: bool = False,
+        headers: dict[str, str] | None = None,
+        client: Any = None,
+        collection: str = "memkit",
+        name: str | None = None,
+    ) -> None:
+        if sum(given is not None for given in (path, host, client)) != 1:
+            raise ConfigError("a Chroma index needs exactly one of path, host and client")
+        if client is None and find_spec("chromadb") is None:
+            raise MissingDependencyError("ChromaVectorIndex", extra="chroma")
+        self._path = None if path is None else str(Path(path).expanduser())
+        self._server: dict[str, Any] = {"host": host, "port": port, "ssl": ssl, "headers": headers}
+        self._own_client = client is None
+        self._client: Any = client
+        self._collection_name = collection
+        self._name = name or f"chroma:{collection}"
+        self._collection: Any = None
+        self._vanished = False
+        self._closed = False
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._place()!r}, collection={self._collection_name!r})"
+
+    @property
+    def name(self) -> str:
+        """See ``VectorIndex.name``."""
+        return self._name
+
+    def add(self, entries: Sequence[IndexEntry]) -> None:
+        """See ``VectorIndex.add``. One request for each batch of the size that Chroma takes."""
+        if not entries:
+            return
+        unique = {entry_id(entry.owner, entry.ref): entry for entry in entries}  # of equal ones the last
+        collection = self._connected()
+        for ids in self._batches(list(unique)):
+            portion = [unique[one] for one in ids]
+            vectors = [_floats(entry.vector) for entry in portion]
+            metadatas = [fields(entry.owner, entry.ref) for entry in portion]
+            self._guarded(partial(collection.upsert, ids=ids, embeddings=vectors, metadatas=metadatas))
+
+    def delete(self, owner: OwnerKey, refs: Sequence[Ref]) -> None:
+        """See ``VectorIndex.delete``."""
+        unique = list(dict.fromkeys(entry_id(owner, ref) for ref in refs))
+        if unique:
+            collection = self._connected()
+            for ids in self._batches(unique):
+                self._guarded(partial(collection.delete, ids=ids))
+
+    def propose(self, owner: OwnerKey, vector: Vector, *, space: Space, limit: int) -> list[Ref]:
+        """See ``VectorIndex.propose``.
+
+        Raises:
+            StorageUnavailableError: Somebody deleted the collection, and what was in it is not back yet.
+        """
+        if limit < 1:
+            return []
+        collection = self._connected()
+        marks: dict[str, Any] = collection.metadata or {}
+        if marks.get(_INCOMPLETE):
+            raise StorageUnavailableError(
+                f"the collection {self._collection_name!r} was deleted and lacks what it held: reindex"
+            )
+        where = {"$and": [{OWNER: {"$eq": owner_text(owner)}}, {SPACE: {"$eq": space}}]}
+        found = self._guarded(
+            lambda: collection.query(
+                query_embeddings=[_floats(vector)], n_results=limit, where=where, include=["metadatas"]
+            )
+        )
+        rows: list[dict[str, Any]] = found["metadatas"][0]
+        return [ref for row in rows if (ref := ref_of(row, owner, space)) is not None]
+
+    def clear(self) -> None:
+        """See ``VectorIndex.clear``. The collection is made anew, complete by definition."""
+        not_found = self._errors().NotFoundError
+        with self._lock:
+            self._connect()
+            try:
+                self._client.delete_collection(self._collection_name)
+            except not_found:  # it is gone already
+                self._collection = None
+            self._collection, self._vanished = None, False
+            self._connected()
+
+    def keys(self) -> Iterator[str]:
+        """The ref key of every entry, page by page, in no particular order."""
+        collection, seen = self._connected(), 0
+        while rows := collection.get(limit=_PAGE, offset=seen, include=["metadatas"])["metadatas"]:
+            seen += len(rows)
+            yield from (key for row in rows if (key := key_of(row)) is not None)
+
+    def close(self) -> None:
+        """See ``VectorIndex.close``. A client that was handed in stays open."""
+        with self._lock:
+            if not self._closed and self._own_client and self._client is not None:
+                self._client.close()
+                _close_connections(self._client)
+            self._closed, self._collection, self._client = True, None, None
+
+    # ------------------------------------------------------------ the connection
+
+    def _batches(self, ids: list[str]) -> Iterator[list[str]]:
+        """The ids in portions of the size that Chroma takes."""
+        size = int(self._client.get_max_batch_size())
+        for start in range(0, len(ids), size):
+            yield ids[start : start + size]
+
+    def _connected(self) -> Any:
+        """The collection."""
+        with self._lock:
+            if self._collection is None:
+                self._connect()
+                # Chroma ignores the metadata if the collection is there.
+                self._collection = self._client.get_or_create_collection(
+                    self._collection_name,
+                    embedding_function=None,
+                    configuration=_COSINE,
+                    metadata={_INCOMPLETE: True} if self._vanished else None,
+                )
+            return self._collection
+
+    def _connect(self) -> None:
+        if self._closed:
+            raise UsageError(f"the index {self._name!r} is closed")
+        if self._client is not None:
+            return
+        chromadb = import_module("chromadb")
+        settings = import_module("chromadb.config").Settings(anonymized_telemetry=False)
+        if self._path is not None:
+            self._client = chromadb.PersistentClient(path=self._path, settings=settings)
+        else:
+            self._knock()
+            self._client = chromadb.HttpClient(**self._server, settings=settings)
+
+    def _knock(self) -> None:
+        """Raise ``OSError`` if nobody listens: a client of Chroma that fails to connect is never released."""
+        host, port = str(self._server["host"]), self._server["port"]
+        if "://" in host:
+            parts = urlsplit(host)
+            host, port = parts.hostname or host, parts.port or port
+        socket.create_connection((host, port), timeout=_KNOCK_SECONDS).close()
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        """The call's result. If somebody deleted the collection, the next call makes it anew."""
+        try:
+            return call()
+        except self._errors().NotFoundError:
+            with self._lock:
+                self._collection, self._vanished = None, True
+            raise
+
+    @staticmethod
+    def _errors() -> Any:
+        return import_module("chromadb.errors")
+
+    def _place(self) -> str:
+        if self._path is not None:
+            return self._path
+        return f"{self._server['host']}:{self._server['port']}" if self._own_client else "client"
+
+
+def _close_connections(client: Any) -> None:
+    """Close what Chroma (1.5) leaves open when an HTTP client is closed; nobody else uses it."""
+    for one in (client, getattr(client, "_admin_client", None)):
+        session = getattr(getattr(one, "_server", None), "_session", None)
+        if session is not None:
+            session.close()
+
+
+def _floats(vector: Vector) -> list[float]:
+    import numpy as np
+
+    floats: list[float] = np.asarray(vector, dtype=np.float32).tolist()
+    return floats

@@ -1,0 +1,52 @@
+"""How an entry is written down in somebody else's index."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..errors import UsageError
+from ..types import OwnerKey, Ref, Space
+
+#: The fields of an entry, wherever it is kept.
+OWNER: Final = "memkit_owner"
+SPACE: Final = "memkit_space"
+REF: Final = "memkit_ref"
+
+
+def owner_text(owner: OwnerKey) -> str:
+    """The owner as one string. No two owners share one: a kind has no colon."""
+    return f"{owner.kind}:{owner.value}"
+
+
+def entry_id(owner: OwnerKey, ref: Ref) -> str:
+    """The id of a ref of this owner: a UUID, which every store takes.
+
+    The same ref under another owner has another id, so that no owner's call can reach another's entry.
+    """
+    text = f"{owner_text(owner)}\0{ref.key}"  # neither part can hold a NUL
+    return str(uuid.UUID(bytes=hashlib.sha256(text.encode("utf-8")).digest()[:16], version=5))
+
+
+def fields(owner: OwnerKey, ref: Ref) -> dict[str, str]:
+    """What is stored beside the vector."""
+    return {OWNER: owner_text(owner), SPACE: ref.space, REF: ref.key}
+
+
+def ref_of(stored: Mapping[str, Any] | None, owner: OwnerKey, space: Space) -> Ref | None:
+    """The ref in an entry's fields, None if they are not this owner's and space's."""
+    if not stored or stored.get(OWNER) != owner_text(owner) or stored.get(SPACE) != space:
+        return None
+    try:
+        ref = Ref.from_key(str(stored.get(REF)))
+    except UsageError:  # somebody else wrote into the collection
+        return None
+    return ref if ref.space == space else None
+
+
+def key_of(stored: Mapping[str, Any] | None) -> str | None:
+    """The ref key in an entry's fields, None if it is not one of memkit's."""
+    key = None if stored is None else stored.get(REF)
+    return key if isinstance(key, str) else None

@@ -1,0 +1,134 @@
+"""A store against its own hashes, everything derived against the record, and the repair of the latter."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ..admin_results import DoctorReport, Finding
+from ..errors import StorageError
+from ..pipeline.flush import fill_vectors
+from ..pipeline.index import update_index
+from ..pipeline.services import Services
+from ..protocols import Damage, DamageKind, InspectableIndex, Inspected, MaintainableStore, Runtime
+from .progress import Progress
+from .reindex import rebuild_index
+
+_log = logging.getLogger(__name__)
+
+_REMEDIES: Final[dict[DamageKind, str]] = {
+    "truth": "restore it from a backup or an export",
+    "derived": "doctor(repair=True) makes it anew",
+    "file": "doctor(repair=True) rebuilds the database's indexes; if that is not enough, restore a backup",
+    "index": "doctor(repair=True) or reindex() rebuilds it",
+}
+
+
+async def doctor(
+    rt: Runtime, services: Services, store: MaintainableStore, progress: Progress, *, repair: bool
+) -> DoctorReport:
+    """What is wrong, and what is right again.
+
+    Raises:
+        StorageError: The store cannot be opened, read or, for a repair, written.
+    """
+    units = await rt.call(store.count_units)
+    progress.stage("check", 2 * units)
+    before = await rt.call(lambda: store.inspect(progress.step))
+    index, held = await _inspect_index(rt, services, store)
+    first = [*before.found, *index]
+    after, left = before, index
+    if repair and (first or held):
+        if any(damage.kind != "truth" for damage in before.found):
+            progress.stage("repair", 2 * units)
+            await rt.call(lambda: store.repair(progress.step))
+            await _refill(rt, services)
+        if index:
+            await rebuild_index(rt, services, store, progress)
+        progress.stage("check again", 2 * units)
+        after = await rt.call(lambda: store.inspect(progress.step))
+        left, held = await _inspect_index(rt, services, store)
+    try:
+        notes = await _notes(rt, services, store, held)
+    except StorageError as error:  # what is damaged may also be in the way of a plain look
+        notes = [f"what is still to be done cannot be told: {type(error).__name__}"]
+    return _report(units, before, after, first, [*after.found, *left], notes)
+
+
+async def _refill(rt: Runtime, services: Services) -> None:
+    """New vectors for the texts that lost theirs, as far as the record can be read."""
+    try:
+        for retired in (False, True):
+            await fill_vectors(rt, services, retired=retired)
+        await update_index(rt, services)
+    except StorageError as error:
+        _log.warning("vectors were not made anew: %s", type(error).__name__)
+
+
+def _report(
+    units: int,
+    before: Inspected,
+    after: Inspected,
+    first: list[Damage],
+    last: list[Damage],
+    notes: list[str],
+) -> DoctorReport:
+    still = set(last)
+    new = [damage for damage in last if damage not in set(first)]
+    findings = [
+        Finding(
+            kind=damage.kind,
+            table=damage.table,
+            key=damage.key,
+            problem=damage.problem,
+            remedy=_REMEDIES[damage.kind],
+            repaired=damage not in still,
+        )
+        for damage in (*first, *new)
+    ]
+    return DoctorReport(
+        findings=findings,
+        total=before.total - len(before.found) + len(findings),
+        remaining=after.total - len(after.found) + len(last),
+        notes=notes,
+        checked=units,
+    )
+
+
+async def _inspect_index(
+    rt: Runtime, services: Services, store: MaintainableStore
+) -> tuple[list[Damage], str | None]:
+    """How the derived index differs from the record, and why that could not be told."""
+    index = services.index
+    if index is None:
+        return [], None
+    if not isinstance(index, InspectableIndex):
+        return [], f"the index {index.name!r} cannot say what it holds, and was not checked"
+    keys = index.keys
+    try:
+        held = set(await rt.call(lambda: list(keys())))
+    except Exception as error:  # noqa: BLE001 - whatever a foreign index raises, the record store has the truth
+        return [], f"the index {index.name!r} cannot be read: {type(error).__name__}"
+    wanted = await rt.call(store.index_refs)
+    missing = sum(certain and key not in held for key, certain in wanted.items())
+    extra = len(held - wanted.keys())
+    counts = {"refs are missing": missing, "refs are of no text": extra}
+    return [
+        Damage(kind="index", table=index.name, key="", problem=f"{count} {what}")
+        for what, count in counts.items()
+        if count
+    ], None
+
+
+async def _notes(rt: Runtime, services: Services, store: MaintainableStore, held: str | None) -> list[str]:
+    notes = [] if held is None else [held]
+    if batches := await rt.call(store.pending_batches):
+        notes.append(f"{batches} batches wait for extraction: flush() takes them up")
+    bare = [] if services.embedder is None else await rt.call(lambda: store.missing_vectors(limit=1))
+    if bare:
+        notes.append("some texts have no vector yet: flush() adds them")
+    for name in await rt.call(store.index_rebuilds):
+        notes.append(f"the index {name!r} was cleared and not filled again: reindex() does it")  # noqa: PERF401
+    for name, count in (await rt.call(store.pending_index_work)).items():
+        notes.append(f"the index {name!r} has {count} changes still to come: flush() brings them")
+    return notes

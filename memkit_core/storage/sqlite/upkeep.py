@@ -1,0 +1,162 @@
+"""What the SQLite store does for ``memory.admin``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ...protocols import Inspected
+from . import vectors
+from .reindex import rebuild_terms
+from .rows import MEMORY, SPACE_NAMES, TURN
+from .usage import read_counts, read_usage, record_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from ...types import EmbeddingIdentity, OwnerKey, Usage
+    from .driver import Connection
+    from .pool import Pool
+    from .writer import Writer
+
+_REBUILD: Final = "rebuild:"
+
+
+class Upkeep:
+    """``MaintainableStore``, over the pool and the writer of the store that inherits it."""
+
+    _pool: Pool
+    _writer: Writer
+
+    def rebuild_terms(self, *, after: int = 0) -> tuple[int, int]:
+        """See ``MaintainableStore.rebuild_terms``."""
+        return self._writer.run(lambda connection: rebuild_terms(connection, after))
+
+    def count_units(self) -> int:
+        """See ``MaintainableStore.count_units``."""
+        with self._pool.read() as connection:
+            found = connection.execute(
+                "SELECT (SELECT count(*) FROM memories) + (SELECT count(*) FROM messages)"
+            ).fetchone()
+        return int(found[0])
+
+    def switch_embedding(self, identity: EmbeddingIdentity) -> None:
+        """See ``MaintainableStore.switch_embedding``."""
+        self._writer.run(lambda connection: vectors.switch_embedding(connection, identity))
+
+    def request_index_rebuild(self, index: str) -> None:
+        """See ``MaintainableStore.request_index_rebuild``."""
+
+        def work(connection: Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (_REBUILD + index,))
+
+        self._writer.run(work)
+
+    def enqueue_index(self, index: str) -> int:
+        """See ``MaintainableStore.enqueue_index``."""
+        return self._writer.run(lambda connection: _enqueue(connection, index))
+
+    def inspect(self, step: Callable[[int], None] = lambda _: None) -> Inspected:
+        """See ``MaintainableStore.inspect``. One read transaction; others go on writing."""
+        from .repair import inspect
+
+        with self._pool.read() as connection:
+            return inspect(connection, step).told()
+
+    def repair(self, step: Callable[[int], None] = lambda _: None) -> None:
+        """See ``MaintainableStore.repair``."""
+        from .repair import repair
+
+        self._writer.run(lambda connection: repair(connection, step))
+
+    def dump(
+        self, sink: Callable[[Mapping[str, Any]], None], *, owners: Collection[OwnerKey] | None = None
+    ) -> None:
+        """See ``MaintainableStore.dump``. One read transaction; others go on writing."""
+        from .transfer import dump
+
+        with self._pool.read() as connection:
+            dump(connection, sink, owners)
+
+    def load(
+        self, records: Callable[[], Iterable[Mapping[str, Any]]], *, indexes: tuple[str, ...] = ()
+    ) -> None:
+        """See ``MaintainableStore.load``."""
+        from .transfer import load
+
+        self._writer.run(lambda connection: load(connection, records(), indexes))
+
+    def record_usage(self, spent: Mapping[tuple[OwnerKey | None, str], Usage]) -> None:
+        """See ``MaintainableStore.record_usage``."""
+        self._writer.run(lambda connection: record_usage(connection, spent))
+
+    def usage(self, owner: OwnerKey | None = None) -> dict[tuple[OwnerKey | None, str], Usage]:
+        """See ``MaintainableStore.usage``."""
+        with self._pool.read() as connection:
+            return read_usage(connection, owner)
+
+    def counts(self) -> dict[str, int]:
+        """See ``MaintainableStore.counts``."""
+        with self._pool.read() as connection:
+            return read_counts(connection)
+
+    def probe(self) -> None:
+        """See ``MaintainableStore.probe``."""
+        self._writer.run(lambda connection: connection.execute("DELETE FROM meta WHERE key = ''").rowcount)
+
+    def index_refs(self) -> dict[str, bool]:
+        """See ``MaintainableStore.index_refs``."""
+        with self._pool.read() as connection:
+            return _refs(connection)
+
+    def pending_index_work(self) -> dict[str, int]:
+        """See ``MaintainableStore.pending_index_work``."""
+        with self._pool.read() as connection:
+            return dict(
+                connection.execute(
+                    "SELECT index_name, count(*) FROM index_work GROUP BY index_name"
+                ).fetchall()
+            )
+
+    def index_rebuilds(self) -> tuple[str, ...]:
+        """See ``MaintainableStore.index_rebuilds``."""
+        with self._pool.read() as connection:
+            rows = connection.execute(
+                "SELECT key FROM meta WHERE substr(key, 1, ?) = ? ORDER BY key", (len(_REBUILD), _REBUILD)
+            ).fetchall()
+        return tuple(key.removeprefix(_REBUILD) for (key,) in rows)
+
+
+def _refs(connection: Connection) -> dict[str, bool]:
+    refs = {
+        f"memory/{memory_id}/{revision}": True
+        for memory_id, revision in connection.execute(
+            f"SELECT m.memory_id, m.revision FROM memories m JOIN vectors v ON v.owner = m.owner"
+            f" AND v.space = {MEMORY} AND v.unit = m.unit WHERE m.retired_at IS NULL"
+        )
+    }
+    for uuid, position in connection.execute(
+        "SELECT b.uuid, t.position FROM messages t JOIN batches b ON b.id = t.batch"
+        f" JOIN vectors v ON v.owner = t.owner AND v.space = {TURN} AND v.unit = t.unit"
+        " WHERE t.hidden_at IS NULL AND t.indexed = 1"
+    ):
+        refs[f"turn/{uuid}:{position}/1"] = True
+    for space, ref_id, revision in connection.execute("SELECT space, ref_id, revision FROM index_work"):
+        refs[f"{SPACE_NAMES[space]}/{ref_id}/{revision}"] = False
+    return refs
+
+
+def _enqueue(connection: Connection, index: str) -> int:
+    connection.execute("DELETE FROM index_work WHERE index_name = ?", (index,))
+    insert = "INSERT INTO index_work (index_name, owner, space, unit, ref_id, revision, removed)"
+    memories = connection.execute(
+        f"{insert} SELECT ?, v.owner, v.space, v.unit, m.memory_id, m.revision, 0 FROM vectors v"
+        f" JOIN memories m ON m.unit = v.unit WHERE v.space = {MEMORY}",
+        (index,),
+    ).rowcount
+    turns = connection.execute(
+        f"{insert} SELECT ?, v.owner, v.space, v.unit, b.uuid || ':' || t.position, 1, 0 FROM vectors v"
+        f" JOIN messages t ON t.unit = v.unit JOIN batches b ON b.id = t.batch WHERE v.space = {TURN}",
+        (index,),
+    ).rowcount
+    connection.execute("DELETE FROM meta WHERE key = ?", (_REBUILD + index,))
+    return memories + turns

@@ -15,25 +15,31 @@ EVERYTHING = None
 
 #: Room -> the rooms it may import. ``__init__`` stands for memkit_core's public names.
 RULES: dict[str, set[str] | None] = {
-    "__init__": {"async_memory", "config", "errors", "filters", "memory", "results", "scoped", "types"},
+    "__init__": {
+        *("admin_results", "async_memory", "config", "errors", "filters", "memory", "results", "scoped"),
+        "types",
+    },
     "types": {"errors"},
     "errors": {"types"},
     "filters": VALUES,
     "protocols": {*VALUES, "filters"},
     "analysis": {"types"},
     "results": VALUES,
+    "admin_results": {*VALUES, "results"},
     "runtime": VALUES,
     "config": VALUES,
     "prompts": {"types"},
     "models": {*VALUES, "prompts"},
-    "pipeline": {*BACKEND, "models", "prompts", "results"},
+    "ledger": {"types"},
+    "pipeline": {*BACKEND, "ledger", "models", "prompts", "results"},
     "storage": BACKEND,
     "indexes": BACKEND,
     "graphs": BACKEND,
     "testing": BACKEND,
-    "maintenance": {*VALUES, "pipeline", "protocols", *PUBLIC},
+    "maintenance": {*VALUES, "admin_results", "models", "pipeline", "protocols", "results", *PUBLIC},
     "evaluation": {*VALUES, "pipeline", "protocols", "memory", *PUBLIC},
     "engine": EVERYTHING,
+    "admin": EVERYTHING,
     "scoped": EVERYTHING,
     "verbs": EVERYTHING,
     "memory": EVERYTHING,
@@ -45,8 +51,10 @@ RULES: dict[str, set[str] | None] = {
 #: Third-party module -> the only rooms that may know it, at any level and for type checkers too.
 KNOWN_BY: dict[str, set[str]] = {
     "anyio": set(),
+    "chromadb": {"indexes"},
     "langchain": {"models"},
-    "langchain_core": {"models", "testing", "memory", "async_memory", "indexes"},
+    "langchain_community": {"indexes"},
+    "langchain_core": {"models", "testing", "admin", "memory", "async_memory", "indexes"},
     "langchain_openai": {"models"},
     "onnxruntime": {"models"},
     "pysqlite3": {"storage"},
@@ -54,7 +62,7 @@ KNOWN_BY: dict[str, set[str]] = {
     "sqlite3": {"storage"},
     "tokenizers": {"models"},
     "typer": {"cli"},
-    "tqdm": {"cli", "evaluation"},
+    "tqdm": {"cli", "evaluation", "maintenance"},
 }
 
 #: Never at module level: these cost every program that imports memkit, whether it uses them or not.
@@ -64,6 +72,7 @@ HEAVY = {
 }
 #: Modules that are themselves only imported inside functions, with what they need.
 LOADED_ON_USE: dict[str, set[str]] = {
+    "memkit_core.indexes.stored_vectors": {"langchain_core"},
     "memkit_core.storage.sqlite.search": {"numpy"},
     "memkit_core.storage.sqlite.warm": {"numpy"},
     "memkit_core.testing.chat": {"langchain_core"},

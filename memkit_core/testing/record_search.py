@@ -128,6 +128,26 @@ class SearchConformance:
         commit(store, UpdateMemory(memory_id=record.memory_id, text="loud", valid_from=T0))
         assert search(store, "", proposed=refs[:1]).scored == ()
 
+    def test_proposals_instead_of_the_dense_arm(self, store: RecordStore) -> None:
+        texts = ("apple", "pear", "plum")
+        near, far, other = (
+            remember(store, text, vector=[1.0, 0.3 * number]) for number, text in enumerate(texts)
+        )
+        exact = {s.unit: s for s in search(store, "plum", vector=[1.0, 0.0]).scored}
+        assert exact.keys() == {near.unit, far.unit, other.unit}
+        refs = tuple(Ref("memory", record.memory_id) for record in (near, far))
+        found = search(store, "plum", vector=[1.0, 0.0], proposed=refs[:1], dense=False, pool=1)
+        assert {s.unit for s in found.scored} == {near.unit, other.unit}
+        for one in found.scored:
+            assert one.cosine == pytest.approx(exact[one.unit].cosine, abs=1e-3)
+            assert one.bm25 == exact[one.unit].bm25
+        assert found.short == frozenset()
+        assert search(store, "", vector=[1.0, 0.0], proposed=refs[:1], dense=False).short == {"memory"}
+        assert (
+            search(store, "", vector=[1.0, 0.0], proposed=refs[1:], dense=False, pool=1).short == frozenset()
+        )
+        assert search(store, "", vector=[1.0, 0.0], proposed=refs[1:], pool=1).short == {"memory"}
+
     def test_warm_copies_follow_every_write(self, store: RecordStore) -> None:
         assert search(store, "apple").scored == ()
         record = remember(store, "apple")

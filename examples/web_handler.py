@@ -9,7 +9,6 @@ was said without waiting for the model; extraction runs in the background.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from langchain_core.messages import BaseMessage
 from memkit_core import AsyncMemory
 from memkit_core.testing import ScriptedChatModel
 
+SAID = ("I play the cello.", "I also play chess.")
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -31,13 +32,15 @@ class Request:
 
 
 def model_answer(messages: Sequence[BaseMessage]) -> dict[str, Any]:
-    """Stands for a chat model: every message is a fact, and every fact is new."""
-    lines = str(messages[-1].content).splitlines()
-    if lines[0] == "memories:":
-        facts = lines[lines.index("facts:") + 1 :]
-        return {"decisions": [{"fact": number, "op": "ADD"} for number in range(len(facts))]}
-    rows = [json.loads(line) for line in lines if line.startswith('{"n"')]
-    return {"facts": [{"text": row["text"], "cites": [row["n"]]} for row in rows]}
+    """Stands for a chat model: what was said is a fact, and every fact is new.
+
+    One reply for both of memkit's questions; each takes the part that it asked for.
+    """
+    said = [text for text in SAID if text in str(messages[-1].content)]
+    return {
+        "facts": [{"text": text, "cites": [0]} for text in said],
+        "decisions": [{"fact": 0, "op": "ADD"}],
+    }
 
 
 async def handle(memory: AsyncMemory, request: Request) -> str:
@@ -53,7 +56,7 @@ async def main() -> None:
     model = ScriptedChatModel(model_answer, delay=0.02)
     with TemporaryDirectory() as folder:
         async with AsyncMemory(llm=model, store=Path(folder, "web.db")) as memory:
-            for text in ("I play the cello.", "I also play chess."):
+            for text in SAID:
                 requests = [Request(f"user-{number}", text) for number in range(20)]
                 replies = await asyncio.gather(*(handle(memory, request) for request in requests))
                 print(f"{len(replies)} replies, e.g. {replies[0]}")

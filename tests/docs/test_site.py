@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import subprocess
+import tomllib
 import zlib
 from collections.abc import Iterator
 from importlib import import_module
@@ -17,6 +18,7 @@ import pytest
 from typer.main import get_command
 
 import memkit_core
+import memkit_core.indexes
 import memkit_core.testing
 from memkit_core.cli import app
 
@@ -49,6 +51,7 @@ def documented(site: Path) -> set[str]:
 def test_every_public_name_is_in_the_reference(documented: set[str]) -> None:
     missing = {f"memkit_core.{name}" for name in memkit_core.__all__} - documented
     missing |= {f"memkit_core.testing.{name}" for name in memkit_core.testing.__all__} - documented
+    missing |= {f"memkit_core.indexes.{name}" for name in memkit_core.indexes.__all__} - documented
     assert not missing
 
 
@@ -95,6 +98,15 @@ def test_every_command_is_explained() -> None:
 def test_every_configuration_key_is_explained() -> None:
     text = (ROOT / "docs/howto/configuration.md").read_text(encoding="utf-8")
     assert not [key for key in memkit_core.MemoryConfig.model_fields if f"| `{key}` |" not in text]
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/index.md"])
+def test_every_extra_is_explained(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    assert not [extra for extra in extras if f"| `{extra}` |" not in text]
 
 
 def test_every_error_is_explained() -> None:

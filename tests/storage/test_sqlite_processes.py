@@ -87,6 +87,36 @@ def _fork_writer(store: SqliteStore, worker: int) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_parent_that_closes_takes_nothing_from_its_child(tmp_path: Path) -> None:
+    path = tmp_path / "memkit.db"
+    store = open_sqlite(path)
+    write_one(store, "parent")
+    wrote, go_on = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            write_one(store, "before")
+            os.write(wrote[1], b".")
+            os.read(go_on[0], 1)
+            write_one(store, "after")
+            status = 0
+        finally:
+            os._exit(status)
+    os.read(wrote[0], 1)
+    assert store.count(ALL) == 2
+    store.close()
+    os.write(go_on[1], b".")
+    assert os.waitpid(child, 0)[1] == 0
+    for end in (*wrote, *go_on):
+        os.close(end)
+    with open_sqlite(path) as store:
+        assert store.count(ALL) == 3
+    check_whole(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_fork_of_a_store_in_memory_gives_a_copy() -> None:
     with open_sqlite(":memory:") as store:
         write_one(store, "parent")

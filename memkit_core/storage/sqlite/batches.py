@@ -247,7 +247,7 @@ def hide_messages(draft: Draft, units: Iterable[int], now: Micros) -> None:
     draft.flush()
     rows: list[tuple[Any, ...]] = draft.connection.execute(
         "SELECT t.unit, t.content, t.actor_id, t.observed_at, t.indexed, t.position, b.uuid, t.content_hash"
-        " FROM json_each(?) u JOIN messages t ON t.unit = u.value JOIN batches b ON b.id = t.batch"
+        " FROM json_each(?) u CROSS JOIN messages t ON t.unit = u.value JOIN batches b ON b.id = t.batch"
         " WHERE t.owner = ? AND t.hidden_at IS NULL",
         (json.dumps(list(units)), draft.owner),
     ).fetchall()

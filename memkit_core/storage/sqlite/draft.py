@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ...errors import EmbeddingMismatchError, UsageError
 from ...types import Micros
+from .changes import note
 from .driver import Connection
 from .prepare import Terms
 from .rows import MEMORY, RETIRED, TURN, crc32, digest
@@ -35,7 +36,7 @@ _WORK_INSERT: Final = (
 _STATS_UPSERT: Final = (
     "INSERT INTO unit_stats (owner, space, n, total_len, tag) VALUES (?, ?, ?, ?, 1)"
     " ON CONFLICT (owner, space) DO UPDATE SET n = n + excluded.n,"
-    " total_len = total_len + excluded.total_len, tag = tag + 1"
+    " total_len = total_len + excluded.total_len, tag = tag + 1 RETURNING tag"
 )
 
 
@@ -63,6 +64,7 @@ class Draft:
         self._vectors: list[tuple[int, int, int, int, bytes]] = []
         self._work: list[tuple[Any, ...]] = []
         self._stats: dict[int, list[int]] = {}
+        self._touched: dict[int, set[int]] = {MEMORY: set(), TURN: set(), RETIRED: set()}
         self._actors: dict[str, None] = {}
         self._keys: set[str] = set()
         self._embedded: dict[int, list[tuple[int]]] = {MEMORY: [], TURN: []}
@@ -101,12 +103,13 @@ class Draft:
     def _index(self, space: int, unit: int, terms: Terms) -> None:
         owner, length = self.owner, terms.length
         self._postings += [(owner, space, term, unit, tf, length) for term, tf in terms.counts.items()]
-        self._count(space, 1, length)
+        self._touch(space, unit, 1, length)
 
-    def _count(self, space: int, units: int, length: int) -> None:
+    def _touch(self, space: int, unit: int, number: int, length: int) -> None:
         stats = self._stats.setdefault(space, [0, 0])
-        stats[0] += units
+        stats[0] += number
         stats[1] += length
+        self._touched[space].add(unit)
 
     def sources(self, unit: int, messages: Collection[int]) -> None:
         """What a version rests on."""
@@ -119,7 +122,7 @@ class Draft:
 
     def _add_vector(self, space: int, unit: int, data: bytes) -> None:
         self._vectors.append((self.owner, space, unit, crc32(data), data))
-        self._stats.setdefault(space, [0, 0])
+        self._touch(space, unit, 0, 0)
         self._dimension = len(data) // 2
 
     def event(
@@ -142,8 +145,8 @@ class Draft:
             "UPDATE vectors SET space = ? WHERE owner = ? AND space = ? AND unit = ?",
             (RETIRED, owner, MEMORY, unit),
         )
-        self._count(MEMORY, -1, -terms.length)
-        self._count(RETIRED, 1, terms.length)
+        self._touch(MEMORY, unit, -1, -terms.length)
+        self._touch(RETIRED, unit, 1, terms.length)
 
     def unindex_message(self, unit: int, terms: Terms) -> None:
         """Take a message out of search."""
@@ -152,7 +155,7 @@ class Draft:
         self.connection.execute(
             "DELETE FROM vectors WHERE owner = ? AND space = ? AND unit = ?", (owner, TURN, unit)
         )
-        self._count(TURN, -1, -terms.length)
+        self._touch(TURN, unit, -1, -terms.length)
 
     def flush(self) -> None:
         """Write everything that was collected."""
@@ -197,9 +200,14 @@ class Draft:
                 [(key,) for key in sorted(self._keys)],
             )
             self._keys.clear()
-        if self._stats:
-            many(_STATS_UPSERT, [(self.owner, space, n, total) for space, (n, total) in self._stats.items()])
-            self._stats.clear()
+        self._write_stats()
+
+    def _write_stats(self) -> None:
+        for space, (number, total) in self._stats.items():
+            rows = self.connection.execute(_STATS_UPSERT, (self.owner, space, number, total)).fetchall()
+            note(self.connection, self.owner, space, rows[0][0], self._touched[space])
+            self._touched[space].clear()
+        self._stats.clear()
 
     def _check_dimension(self) -> None:
         lengths = {len(row[4]) // 2 for row in self._vectors}

@@ -25,9 +25,9 @@ from .driver import (
 )
 
 APPLICATION_ID: Final = 0x6D6B6974  # "mkit"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _IDLE_READERS: Final = 8
-#: Connections that a forked child inherited. Closing them there would release the parent's state.
+#: Connections in use at a fork, in the child. Their threads stayed behind, so they cannot be closed.
 _inherited: Final[list[Connection]] = []
 
 

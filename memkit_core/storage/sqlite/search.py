@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from ...errors import EmbeddingMismatchError, UsageError
 from ...protocols import Candidates, Query, Scored, SearchRequest
 from ...types import Ref, Scope, Space
-from .conditions import query_condition
+from .conditions import filter_condition, query_condition
 from .driver import Connection
+from .partition import ACTOR, AGENT, EXPIRES, FLAGS, RUN, TIME, UNKNOWN, Floats, Mask, Partition
 from .rows import MEMORY, RETIRED, SPACE_CODES, SPACE_NAMES, TURN, find_owner
 from .vectors import check_identity
-from .warm import UNKNOWN, Floats, Partition, WarmCache
-
-Mask = NDArray[np.bool_]
+from .warm import WarmCache
 
 
 def search(connection: Connection, cache: WarmCache, request: SearchRequest) -> Candidates:
@@ -56,7 +55,7 @@ def search(connection: Connection, cache: WarmCache, request: SearchRequest) -> 
             for name in _named(wanted)
         },
         session_idf_mass=turns.session_idf_mass if turns is not None and TURN in wanted else 0.0,
-        cited_by=_cited_by(scored, [arms[space] for space in memories if space in arms])
+        cited_by=_cited_by(connection, scored, [arms[space] for space in memories if space in arms])
         if TURN in wanted
         else {},
         short=frozenset(SPACE_NAMES[space] for space in wanted & arms.keys() if arms[space].short),
@@ -129,42 +128,50 @@ class _Arm:
         self.short = False
         self.eligible: Mask | None = self._eligibility()
 
-    @property
-    def units(self) -> NDArray[np.int64]:
-        """The unit numbers of all rows."""
-        return self._partition.units
+    def visible(self, units: list[int]) -> list[int]:
+        """Those of the units that are here and satisfy the query."""
+        rows = self._visible_rows(units)
+        found: list[int] = self._partition.units[rows].tolist()
+        return found
+
+    def _visible_rows(self, units: list[int]) -> NDArray[np.intp]:
+        rows = self._partition.rows_of(units)
+        return rows if self.eligible is None else rows[self.eligible[rows]]
 
     @property
     def without_vector(self) -> int:
         """How many rows the question's vector cannot find."""
         partition = self._partition
-        if self._vector is None or (partition.matrix is not None and partition.has_vector is None):
-            return 0
-        return len(partition) - (0 if partition.has_vector is None else int(partition.has_vector.sum()))
-
-    @property
-    def cites(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """(row, message unit) pairs."""
-        return self._partition.cites
+        return 0 if self._vector is None else partition.count - partition.with_vector
 
     def _eligibility(self) -> Mask | None:
         """Which rows satisfy the query; None if all do."""
         partition, query = self._partition, self._request.query
         if not len(partition):
             return None
-        if partition.space == TURN:
-            return _narrowed(partition, query.scope, None)
-        if query.where is not None or _reads_the_past(query):
-            condition, values = query_condition(query, partition.owner)
-            state = "" if partition.space == MEMORY else "NOT"
-            rows = self._connection.execute(
-                f"SELECT m.unit FROM memories m WHERE {condition} AND m.retired_at IS {state} NULL", values
-            ).fetchall()
-            mask = np.zeros(len(partition), dtype=np.bool_)
-            mask[partition.rows_of([unit for (unit,) in rows])] = True
-            return mask
-        mask = partition.extra[0] > query.now
-        return _narrowed(partition, query.scope, None if mask.all() else mask)
+        mask = partition.live
+        if partition.space != TURN:
+            if _reads_the_past(query):
+                current = self._held_then()
+            else:
+                current = partition.numbers(EXPIRES) > query.now
+                if query.where is not None:
+                    current &= partition.sifted(self._connection, *filter_condition(query.where))
+            if not current.all():
+                mask = current if mask is None else mask & current
+        return _narrowed(partition, query.scope, mask)
+
+    def _held_then(self) -> Mask:
+        """Which versions a question about an earlier time means."""
+        partition = self._partition
+        condition, values = query_condition(self._request.query, partition.owner)
+        state = "" if partition.space == MEMORY else "NOT"
+        rows = self._connection.execute(
+            f"SELECT m.unit FROM memories m WHERE {condition} AND m.retired_at IS {state} NULL", values
+        ).fetchall()
+        mask = np.zeros(len(partition), dtype=np.bool_)
+        mask[partition.rows_of([unit for (unit,) in rows])] = True
+        return mask
 
     def run(self, proposed: list[int]) -> list[Scored]:
         """Every candidate of this space with its scores."""
@@ -177,15 +184,15 @@ class _Arm:
         chosen[_best(bm25, self._among(bm25 > 0), pool)] = True
         if cosine is not None and self._request.dense:
             chosen[_best(cosine, self._among(partition.has_vector), pool)] = True
+        times = partition.numbers(TIME)
         for start, end in self._request.between:
-            inside = (partition.times >= start) & (partition.times < end)
+            inside = (times >= start) & (times < end)
             if not self._request.dense:
                 cosine = self._cosines(np.flatnonzero(inside))
             share = bm25 / np.float32(self.idf_mass * 2.2 or 1.0)
             order: Floats = share if cosine is None else np.add(cosine, share, dtype=np.float32)
             chosen[_best(order, self._among(inside), pool)] = True
-        rows = partition.rows_of(proposed)
-        near = np.unique(rows if self.eligible is None else rows[self.eligible[rows]])
+        near = np.unique(self._visible_rows(proposed))
         chosen[near] = True
         if partition.sessions is not None:
             self._add_neighbours(chosen)
@@ -239,9 +246,12 @@ class _Arm:
                 f"{len(self._vector)}: use the embedding model the store was made with"
             )
         if rows is None:
-            return np.asarray(np.clip(matrix @ self._vector, -1.0, 1.0), dtype=np.float32)
-        cosines = np.zeros(len(matrix), dtype=np.float32)
-        cosines[rows] = np.clip(matrix[rows] @ self._vector, -1.0, 1.0)
+            cosines: Floats = np.clip(matrix @ self._vector, -1.0, 1.0)
+        else:
+            cosines = np.zeros(len(matrix), dtype=np.float32)
+            cosines[rows] = np.clip(matrix[rows] @ self._vector, -1.0, 1.0)
+        if self._partition.has_vector is not None:
+            cosines[~self._partition.has_vector] = 0  # one may be on its way there
         return cosines
 
     def _add_neighbours(self, chosen: Mask) -> None:
@@ -269,18 +279,16 @@ class _Arm:
             of_session = sessions[rows].tolist()
             before = _units_of(partition, partition.sessions.previous[rows])
             behind = _units_of(partition, partition.sessions.following[rows])
-        actors, flags = partition.actors, partition.flags
-        numbers: list[int] = rows.tolist()
         columns = zip(
             partition.units[rows].tolist(),
             cosines,
             bm25[rows].tolist(),
             of_session,
-            partition.times[rows].tolist(),
+            partition.numbers(TIME)[rows].tolist(),
             before,
             behind,
-            [actors[row] for row in numbers],
-            [flags[row] for row in numbers],
+            partition.labels(ACTOR)[rows].tolist(),
+            partition.numbers(FLAGS)[rows].tolist(),
             strict=True,
         )
         return [
@@ -296,7 +304,7 @@ def _units_of(partition: Partition, rows: NDArray[np.int64]) -> list[int | None]
 
 def _narrowed(partition: Partition, scope: Scope, mask: Mask | None) -> Mask | None:
     for name, value in scope.narrowing.items():
-        column = partition.agents if name == "agent_id" else partition.runs
+        column = partition.labels(AGENT if name == "agent_id" else RUN)
         same = np.asarray(column == value, dtype=np.bool_)
         mask = same if mask is None else mask & same
     return mask
@@ -315,17 +323,18 @@ def _best(scores: Floats, among: Mask | None, count: int) -> NDArray[np.intp]:
     return np.concatenate((above, rows[values == threshold][len(above) - count :]))
 
 
-def _cited_by(scored: list[Scored], arms: list[_Arm]) -> dict[int, tuple[int, ...]]:
-    turns = np.array([one.unit for one in scored if one.space == "turn"], dtype=np.int64)
+def _cited_by(connection: Connection, scored: list[Scored], arms: list[_Arm]) -> dict[int, tuple[int, ...]]:
+    turns = [one.unit for one in scored if one.space == "turn"]
+    if not turns or not arms:
+        return {}
+    pairs: list[tuple[int, int]] = connection.execute(
+        "SELECT s.message, s.memory FROM json_each(?) t CROSS JOIN sources s ON s.message = t.value",
+        (str(turns),),
+    ).fetchall()
+    memories = sorted({memory for _, memory in pairs})
+    visible = {unit for arm in arms for unit in arm.visible(memories)}
     found: dict[int, tuple[int, ...]] = {}
-    for arm in arms:
-        rows, messages = arm.cites
-        if not len(turns) or not len(rows):
-            continue
-        places = np.minimum(np.searchsorted(turns, messages), len(turns) - 1)
-        hits = turns[places] == messages
-        if arm.eligible is not None:
-            hits &= arm.eligible[rows]
-        for message, memory in zip(messages[hits].tolist(), arm.units[rows[hits]].tolist(), strict=True):
+    for message, memory in pairs:
+        if memory in visible:
             found[message] = (*found.get(message, ()), memory)
     return found

@@ -125,8 +125,8 @@ class _Commit:
         }
         if units:
             rows = self._connection.execute(
-                "SELECT t.unit, b.uuid, t.position FROM json_each(?) u JOIN messages t ON t.unit = u.value"
-                " JOIN batches b ON b.id = t.batch WHERE t.owner = ?",
+                "SELECT t.unit, b.uuid, t.position FROM json_each(?) u CROSS JOIN messages t"
+                " ON t.unit = u.value JOIN batches b ON b.id = t.batch WHERE t.owner = ?",
                 (json.dumps(sorted(units)), self._owner),
             )
             self._message_ids = {unit: f"{uuid}:{position}" for unit, uuid, position in rows}
@@ -309,7 +309,7 @@ class _Commit:
         self._draft.flush()
         offset = self._first_message or 0
         rows = self._connection.execute(
-            "SELECT t.unit, b.uuid, t.position FROM json_each(?) u JOIN messages t ON t.unit = u.value"
+            "SELECT t.unit, b.uuid, t.position FROM json_each(?) u CROSS JOIN messages t ON t.unit = u.value"
             " JOIN batches b ON b.id = t.batch WHERE t.owner = ? AND t.indexed = 1 AND t.hidden_at IS NULL",
             (json.dumps([unit + offset for unit in vectors]), self._owner),
         ).fetchall()

@@ -16,7 +16,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .admin_results import DoctorReport, ExportResult, Finding, ImportResult, ReindexResult
+    from .admin_results import (
+        DoctorReport,
+        ExportResult,
+        Finding,
+        HealthCheck,
+        HealthReport,
+        ImportResult,
+        OwnerUsage,
+        ReindexResult,
+        StoreStats,
+        UsageReport,
+    )
     from .async_memory import AsyncMemory
     from .config import EmbedderConfig, GraphStoreConfig, LlmConfig, MemoryConfig, VectorStoreConfig
     from .errors import (
@@ -79,6 +90,8 @@ __all__ = [
     "GraphStoreConfig",
     "Gt",
     "Gte",
+    "HealthCheck",
+    "HealthReport",
     "HistoryEvent",
     "IContains",
     "ImportResult",
@@ -104,6 +117,7 @@ __all__ = [
     "Not",
     "NotFoundError",
     "Or",
+    "OwnerUsage",
     "ReindexResult",
     "SchemaVersionError",
     "Scope",
@@ -112,16 +126,21 @@ __all__ = [
     "SearchResult",
     "StorageError",
     "StorageUnavailableError",
+    "StoreStats",
     "TransferError",
     "Usage",
     "UsageError",
+    "UsageReport",
     "VectorStoreConfig",
     "__version__",
     "clean_text",
 ]
 
 _HOMES = {
-    ".admin_results": ("DoctorReport", "ExportResult", "Finding", "ImportResult", "ReindexResult"),
+    ".admin_results": (
+        *("DoctorReport", "ExportResult", "Finding", "HealthCheck", "HealthReport", "ImportResult"),
+        *("OwnerUsage", "ReindexResult", "StoreStats", "UsageReport"),
+    ),
     ".config": ("EmbedderConfig", "GraphStoreConfig", "LlmConfig", "MemoryConfig", "VectorStoreConfig"),
     ".errors": (
         "ConfigError",

@@ -12,6 +12,7 @@ from .errors import ConfigError, UsageError
 from .maintenance.doctor import doctor
 from .maintenance.progress import Progress
 from .maintenance.reindex import adopt, reindex
+from .maintenance.state import health, stats, usage
 from .maintenance.transfer import export, import_
 from .protocols import MaintainableStore, Runtime
 from .runtime import drive
@@ -20,7 +21,16 @@ from .verbs import scope_or_none
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
-    from .admin_results import DoctorReport, ExportResult, ImportResult, ReindexResult
+    from .admin_results import (
+        DoctorReport,
+        ExportResult,
+        HealthReport,
+        ImportResult,
+        ReindexResult,
+        StoreStats,
+        UsageReport,
+    )
+    from .types import Scope
 
 
 #: One at a time, in this process: two would clear each other's index.
@@ -43,6 +53,7 @@ class AdminVerbs:
             )
         services = self.engine.services
         await self._rt.call(services.store.reset)
+        services.ledger.forget()
         services.known.identity = None
         services.known.metadata_keys = frozenset()
         if services.index is not None:
@@ -93,6 +104,21 @@ class AdminVerbs:
         with Progress(show=progress) as bars:
             return await import_(self._rt, self.engine.services, store, file, bars)
 
+    async def usage(self, scope: Scope | None) -> UsageReport:
+        """See ``Admin.usage``."""
+        store = self._store("usage")
+        if scope is not None and scope.narrowing:
+            raise UsageError("costs are kept for whole owners: give one of user_id, agent_id and run_id")
+        return await usage(self._rt, self.engine.services, store, None if scope is None else scope.owner)
+
+    async def health(self) -> HealthReport:
+        """See ``Admin.health``."""
+        return await health(self._rt, self.engine.services, self._store("health"))
+
+    async def stats(self) -> StoreStats:
+        """See ``Admin.stats``."""
+        return await stats(self._rt, self._store("stats"))
+
     def _store(self, verb: str) -> MaintainableStore:
         self.engine.check_open()
         store = self.engine.services.store
@@ -107,9 +133,11 @@ def _check_bool(value: object, what: str) -> None:
 
 
 def _check_path(path: object) -> Path:
-    if not isinstance(path, str | os.PathLike) or not path:
-        raise UsageError(f"path is the name of a file, not {type(path).__name__}")
-    return Path(cast("str | os.PathLike[str]", path))
+    if isinstance(path, str) and path:
+        return Path(path)
+    if isinstance(path, os.PathLike):
+        return Path(os.fspath(cast("os.PathLike[str]", path)))
+    raise UsageError(f"path is the name of a file, not {path!r:.80}")
 
 
 class Admin:
@@ -216,6 +244,35 @@ class Admin:
         """
         return drive(self._verbs.import_(path, progress=progress))
 
+    def usage(
+        self, *, user_id: str | None = None, agent_id: str | None = None, run_id: str | None = None
+    ) -> UsageReport:
+        """What operations cost so far: the sum of what their results reported.
+
+        Costs of adds, updates and ``reindex`` are kept in the store, those of searches only by the process
+        that made them. Replayed results count once.
+
+        Args:
+            user_id, agent_id, run_id: Only this owner; one of them.
+
+        Raises:
+            StorageError: The store cannot be read.
+            UsageError: More than one id is given.
+        """
+        return drive(self._verbs.usage(scope_or_none(user_id, agent_id, run_id)))
+
+    def health(self) -> HealthReport:
+        """Whether the parts work: store, vectors, pending work, derived index. A sick part raises nothing."""
+        return drive(self._verbs.health())
+
+    def stats(self) -> StoreStats:
+        """How much the store holds: owners, memories, versions, messages, vectors, bytes.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return drive(self._verbs.stats())
+
 
 class AsyncAdmin:
     """``Admin`` for async code. Get it as ``memory.admin``."""
@@ -254,3 +311,17 @@ class AsyncAdmin:
     async def import_(self, path: str | os.PathLike[str], *, progress: bool = False) -> ImportResult:
         """See ``Admin.import_``."""
         return await self._verbs.import_(path, progress=progress)
+
+    async def usage(
+        self, *, user_id: str | None = None, agent_id: str | None = None, run_id: str | None = None
+    ) -> UsageReport:
+        """See ``Admin.usage``."""
+        return await self._verbs.usage(scope_or_none(user_id, agent_id, run_id))
+
+    async def health(self) -> HealthReport:
+        """See ``Admin.health``."""
+        return await self._verbs.health()
+
+    async def stats(self) -> StoreStats:
+        """See ``Admin.stats``."""
+        return await self._verbs.stats()

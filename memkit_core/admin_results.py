@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from .results import Result, StageFailure
+from .types import Usage
 
 
 class ReindexResult(Result):
@@ -142,6 +143,107 @@ class ImportResult(Result):
         return (
             f"ImportResult({self.path!r}: {self.owners} owners, {self.versions} versions of memories, "
             f"{self.messages} messages, {self.events} events)"
+        )
+
+    __str__ = __repr__
+
+
+class OwnerUsage(Result):
+    """What one kind of operation cost for one owner; no id at all: nobody's in particular."""
+
+    user_id: str | None = None
+    agent_id: str | None = None
+    run_id: str | None = None
+    operation: str
+    usage: Usage
+
+    def __repr__(self) -> str:
+        owner = self.user_id or self.agent_id or self.run_id or "nobody"
+        return f"{owner!r} {self.operation}: {_cost(self.usage)}"
+
+    __str__ = __repr__
+
+
+class UsageReport(Result):
+    """What operations cost: calls, tokens and milliseconds, as their results reported them.
+
+    Attributes:
+        total: Everything together. ``operations``: by operation.
+        owners: By owner and operation, the costliest first, at most a thousand.
+        omitted: How many rows ``owners`` leaves out.
+    """
+
+    total: Usage
+    operations: dict[str, Usage] = Field(default_factory=dict[str, Usage])
+    owners: list[OwnerUsage] = Field(default_factory=list[OwnerUsage])
+    omitted: int = 0
+
+    def __repr__(self) -> str:
+        lines = [f"UsageReport({_cost(self.total)})"]
+        return "\n".join([*lines, *(f"  {name}: {_cost(usage)}" for name, usage in self.operations.items())])
+
+    __str__ = __repr__
+
+
+def _cost(usage: Usage) -> str:
+    return (
+        f"{usage.chat_calls} chat calls, {usage.embedding_calls} embedding calls, "
+        f"{usage.total_tokens} tokens, {usage.milliseconds:.0f} ms"
+    )
+
+
+class HealthCheck(Result):
+    """One part and whether it works; ``detail`` says what is known of it."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {'ok' if self.ok else 'NOT OK'}{', ' if self.detail else ''}{self.detail}"
+
+    __str__ = __repr__
+
+
+class HealthReport(Result):
+    """Whether the parts of a memory work, each looked at for itself."""
+
+    checks: list[HealthCheck]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of them do."""
+        return all(check.ok for check in self.checks)
+
+    def __repr__(self) -> str:
+        state = "ok" if self.ok else "NOT OK"
+        return "\n".join([f"HealthReport({state})", *(f"  {check!r}" for check in self.checks)])
+
+    __str__ = __repr__
+
+
+class StoreStats(Result):
+    """How much a store holds.
+
+    Attributes:
+        memories: Current ones. ``versions``: closed ones included.
+        bytes: On disk, journal included.
+        tables: Rows by table, as far as they are quickly counted.
+    """
+
+    location: str
+    owners: int
+    memories: int
+    versions: int
+    messages: int
+    vectors: int
+    bytes: int
+    tables: dict[str, int]
+
+    def __repr__(self) -> str:
+        return (
+            f"StoreStats({self.location}: {self.owners} owners, {self.memories} memories in {self.versions} "
+            f"versions, {self.messages} messages, {self.vectors} vectors, {self.bytes:,} bytes)"
         )
 
     __str__ = __repr__

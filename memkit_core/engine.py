@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import logging
 import os
-import sys
 import warnings
 from concurrent.futures import Future
 from pathlib import Path
@@ -220,9 +220,9 @@ class Engine:
 
 def _callers_level() -> int:
     """The ``stacklevel`` at which a warning points at the first caller outside memkit."""
-    frame, level = sys._getframe(1), 1  # noqa: SLF001 - the documented way to look at the stack
+    frame, level = inspect.currentframe(), 0
     package = __name__.partition(".")[0]
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
     return level
 

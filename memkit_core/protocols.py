@@ -682,8 +682,8 @@ class MaintainableStore(RecordStore, Protocol):
         """Begin a write and take it back. Raises as any write does if the store cannot be written."""
         ...
 
-    def index_refs(self) -> dict[str, bool]:
-        """``Ref.key`` of all that a derived index holds when it is up to date.
+    def index_refs(self, index: str) -> dict[str, bool]:
+        """``Ref.key`` of all that this derived index holds when it is up to date.
 
         False for what pending work is about, there or not.
         """

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
+from .checks import MAX_ID_CHARS as MAX_ID_CHARS
+from .checks import MAX_TEXT_CHARS as MAX_TEXT_CHARS
+from .checks import check_id as check_id
+from .checks import check_text as check_text
+from .checks import clean_text as clean_text
+from .checks import parse_time as parse_time
+from .checks import to_datetime as to_datetime
+from .checks import to_micros as to_micros
 from .errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,96 +32,9 @@ Space: TypeAlias = Literal["memory", "turn", "retired"]
 Operation: TypeAlias = Literal["ADD", "UPDATE", "DELETE", "NONE"]
 BatchState: TypeAlias = Literal["pending", "done"]
 
-#: Longest text memkit takes in one message, memory or query, in characters.
-MAX_TEXT_CHARS: Final = 262_144
-#: Longest scope or actor id, in characters.
-MAX_ID_CHARS: Final = 1_024
-
 FLAG_QUESTION: Final = 1  # the unit only asks: it seldom answers anything
 FLAG_SMALLTALK: Final = 2  # greeting, thanks, farewell
 FLAG_ASKS: Final = 4  # states something, then ends with a question: the answer is likelier elsewhere
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST: Final = -62_135_596_800_000_000  # 0001-01-01
-_LAST: Final = 253_402_300_799_999_999  # 9999-12-31
-
-
-def to_micros(moment: datetime) -> Micros:
-    """An aware datetime as microseconds since 1970 UTC.
-
-    Raises:
-        UsageError: In UTC it lies outside the years 1 to 9999.
-    """
-    delta = moment - _EPOCH
-    micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-    if not _FIRST <= micros <= _LAST:
-        raise UsageError(f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC")
-    return micros
-
-
-def parse_time(value: object, what: str) -> Micros:
-    """A caller's time: a datetime (UTC if it names no zone), a date, or an ISO 8601 string.
-
-    Raises:
-        UsageError: It is none of these, or out of range.
-    """
-    moment: object = value
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise UsageError(f"{what}: {value[:80]!r} is no ISO 8601 time") from None
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if not isinstance(moment, datetime):
-        raise UsageError(f"{what} is a datetime or an ISO 8601 string, not {type(value).__name__}")
-    return to_micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
-
-
-def to_datetime(micros: Micros) -> datetime:
-    """Microseconds since 1970 as an aware datetime in UTC."""
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def clean_text(text: str) -> str:
-    """Text with what no store can hold taken out: NUL characters and lone surrogates."""
-    return text.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
-
-
-def check_text(text: object, what: str, *, max_chars: int = MAX_TEXT_CHARS) -> str:
-    """The text itself, if every store can hold it.
-
-    Raises:
-        UsageError: It is not a string, too long, or holds NUL or lone surrogates.
-    """
-    if not isinstance(text, str):
-        raise UsageError(f"{what} must be a string, not {type(text).__name__}")
-    if len(text) > max_chars:
-        raise UsageError(f"{what} has {len(text):,} characters; the limit is {max_chars:,}: split it first")
-    if "\0" in text:
-        raise UsageError(f"{what} holds a NUL character: pass memkit_core.clean_text(text)")
-    if not text.isascii():
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            raise UsageError(
-                f"{what} holds a lone surrogate, which is not text: pass memkit_core.clean_text(text)"
-            ) from None
-    return text
-
-
-def check_id(value: object, what: str) -> str:
-    """The id itself, if it is one.
-
-    Raises:
-        UsageError: It is not a non-empty string of at most 1,024 characters of proper Unicode.
-    """
-    if not isinstance(value, str):
-        raise UsageError(f"{what} must be a non-empty string, not {type(value).__name__}")
-    if not value:
-        raise UsageError(f"{what} must not be empty")
-    return check_text(value, what, max_chars=MAX_ID_CHARS)
 
 
 @dataclass(frozen=True, slots=True)

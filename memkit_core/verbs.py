@@ -18,14 +18,16 @@ from . import analysis
 from .engine import Engine
 from .errors import ConflictError, NotFoundError, UsageError
 from .filters import Filter, bare_keys, check_known_keys, parse_filter
-from .pipeline.add import AddRequest, Mode, accept, add, pending, settle
+from .pipeline.add import accept, add
 from .pipeline.commit import Options, changed
 from .pipeline.context import context
 from .pipeline.embed import embed
 from .pipeline.flush import flush
 from .pipeline.index import index_committed
 from .pipeline.ingest import parse_messages, parse_metadata
+from .pipeline.outcome import AddRequest, Mode, pending
 from .pipeline.search import AskedFor, search
+from .pipeline.settle import settle
 from .protocols import ChangeSet, Query, RetireMemory, Runtime, UpdateMemory
 from .results import (
     AddResult,
@@ -140,6 +142,7 @@ class Verbs:
             )
         services = self.engine.services
         embedded = await embed(self._rt, services, [] if text is None else [text])
+        services.ledger.owe(_scope_of(record).owner, "update", embedded.usage)
         now = services.clock()
         change = UpdateMemory(
             memory_id=record.memory_id,
@@ -185,9 +188,8 @@ class Verbs:
         failed: Sequence[StageFailure] = (),
     ) -> MemoryChange:
         services = self.engine.services
-        scope = Scope(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id)
         changes = ChangeSet(
-            scope=scope,
+            scope=_scope_of(record),
             recorded_at=now,
             changes=(change,),
             indexes=services.indexes,
@@ -332,6 +334,10 @@ class Verbs:
 
 
 # ---------------------------------------------------------------- arguments
+
+
+def _scope_of(record: MemoryRecord) -> Scope:
+    return Scope(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id)
 
 
 def scope_or_none(user_id: str | None, agent_id: str | None, run_id: str | None) -> Scope | None:

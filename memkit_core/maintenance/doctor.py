@@ -109,7 +109,7 @@ async def _inspect_index(
         held = set(await rt.call(lambda: list(keys())))
     except Exception as error:  # noqa: BLE001 - whatever a foreign index raises, the record store has the truth
         return [], f"the index {index.name!r} cannot be read: {type(error).__name__}"
-    wanted = await rt.call(store.index_refs)
+    wanted = await rt.call(lambda: store.index_refs(index.name))
     missing = sum(certain and key not in held for key, certain in wanted.items())
     extra = len(held - wanted.keys())
     counts = {"refs are missing": missing, "refs are of no text": extra}

@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn, cast
 
 from pydantic import ValidationError
 
@@ -246,11 +246,12 @@ class _In:
     def _check_version(self, raw: bytes) -> None:
         """A newer format is told as such, whatever else its header may hold."""
         try:
-            header = json.loads(raw)
+            parsed: Any = json.loads(raw)
         except (ValueError, RecursionError):
             return  # not JSON: told as no export
-        if isinstance(header, dict) and header.get("format") == FORMAT:
-            version: Any = header.get("version")
+        header = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+        if header.get("format") == FORMAT:
+            version = header.get("version")
             if isinstance(version, int) and version > VERSION:
                 raise SchemaVersionError(
                     f"{self._path} has format {version}, this memkit knows {VERSION}: upgrade memkit-core. "

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .. import analysis
-from ..protocols import AddMemory, Applied, Change, CiteMemory, RetireMemory, UpdateMemory
+from ..protocols import (
+    AddMemory,
+    Applied,
+    Change,
+    ChangeSet,
+    CiteMemory,
+    CommitReceipt,
+    RetireMemory,
+    Runtime,
+    UpdateMemory,
+)
 from ..results import MemoryChange
-from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
+from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, Usage
+from .services import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,3 +218,18 @@ def _holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
     """Since when a fact holds: when it happened, at the latest when it was last said."""
     said = max(messages[position].observed_at for position in _positions(fact, messages))
     return said if fact.event_time is None else min(said, fact.event_time)
+
+
+async def write(rt: Runtime, services: Services, changes: ChangeSet, usage: Usage) -> CommitReceipt:
+    """The receipt; what it all cost is in the same transaction, with what the owner still owes."""
+    owner = changes.scope.owner
+    owed = services.ledger.take(owner)
+    spent = {**owed, "add": owed.get("add", Usage()) + usage}
+    try:
+        receipt = await rt.call(lambda: services.store.commit(replace(changes, usage=spent)))
+    except BaseException:  # even an interrupt must not lose what was spent before
+        services.ledger.give_back(owner, owed)
+        raise
+    if receipt.batch is not None and receipt.batch.replayed:
+        services.ledger.give_back(owner, owed)
+    return receipt

@@ -9,10 +9,10 @@ from typing import Final
 from ..protocols import Runtime, StoredBatch
 from ..results import FlushResult, StageFailure
 from ..types import Micros
-from .add import restore, settle
 from .embed import embed
 from .index import update_index
 from .services import Services
+from .settle import restore, settle
 
 _LEASE: Final = 300_000_000  # microseconds; a claim by a process that dies is free again after that
 _PORTION: Final = 16

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ModelError
 from ..filters import Filter
 from ..models.embed import relevance_scale
-from ..protocols import Candidates, Query, Runtime, Scored, SearchRequest
+from ..protocols import Candidates, OwnerState, Query, Runtime, Scored, SearchRequest
 from ..results import Excerpt, SearchHit, SearchResult
 from ..types import MemoryRecord, MessageRecord, Micros, Scope, Space, Usage, to_datetime
 from .fuse import Ranked, fuse
@@ -21,7 +21,7 @@ from .services import Services
 #: Candidates that each arm proposes; more than any reader reads, so that boosts can still lift one.
 _POOL = 100
 #: How often a search looks again when what it found was replaced before it could be read.
-_ATTEMPTS = 3
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,36 +58,62 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
     now = services.clock()
     query = Query(scope=asked.scope, where=asked.where, now=now, valid_at=asked.as_of)
     question: _Question | None = None
+    look: _Look | None = None
     for _ in range(_ATTEMPTS):
         state = await rt.call(lambda: services.store.owner_state(asked.scope.owner))
         words = plan(asked.text, actors=state.actors, now=now)
         question = question or await _embed(rt, services, words)
-        request = SearchRequest(
-            query=query,
-            # Turns are searched for memories too: a turn that answers lifts the facts that cite it.
-            spaces=("memory", "turn"),
-            terms=words.terms,
-            vector=question.vector,
-            embedding=None if question.vector is None else services.identity,
-            pool=max(_POOL, 2 * asked.limit),
-            between=words.between,
-        )
-        found, trouble = await find_candidates(rt, services, request, state)
-        ranked = _rank(services, found, words, asked)
-        hits, gone = await _memories(rt, services, query, ranked.get("memory", ()), asked)
-        if not gone:  # else versions were replaced between finding and reading: look again
+        look = await _look(rt, services, asked, query, state, words, question)
+        if not look.gone:  # else versions were replaced between finding and reading: look again
             break
     assert question is not None
-    if found.without_vector:
-        trouble.append(f"{found.without_vector} texts have no vector yet and are found by keywords only")
-    usage = question.usage.timed((time.perf_counter() - started) * 1_000)
-    services.ledger.searched(asked.scope.owner, usage)
+    assert look is not None
     return SearchResult(
-        results=hits,
-        excerpts=await _turns(rt, services, asked, ranked.get("turn", ())),
-        degraded=[*question.degraded, *trouble],
-        usage=usage,
+        results=look.hits,
+        excerpts=await _turns(rt, services, asked, look.turns),
+        degraded=[*question.degraded, *look.trouble],
+        usage=question.usage.timed((time.perf_counter() - started) * 1_000),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What one look found. ``gone``: some of it was replaced before it could be read."""
+
+    hits: list[SearchHit]
+    turns: Sequence[Ranked]
+    trouble: list[str]
+    gone: bool
+
+
+async def _look(
+    rt: Runtime,
+    services: Services,
+    asked: AskedFor,
+    query: Query,
+    state: OwnerState,
+    words: Plan,
+    question: _Question,
+) -> _Look:
+    request = SearchRequest(
+        query=query,
+        # Turns are searched for memories too: a turn that answers lifts the facts that cite it.
+        spaces=("memory", "turn"),
+        terms=words.terms,
+        vector=question.vector,
+        embedding=None if question.vector is None else services.identity,
+        pool=max(_POOL, 2 * asked.limit),
+        between=words.between,
+    )
+    found, trouble = await find_candidates(rt, services, request, state)
+    if found.without_vector:
+        trouble = [
+            *trouble,
+            f"{found.without_vector} texts have no vector yet and are found by keywords only",
+        ]
+    ranked = _rank(services, found, words, asked)
+    hits, gone = await _memories(rt, services, query, ranked.get("memory", ()), asked)
+    return _Look(hits=hits, turns=ranked.get("turn", ()), trouble=trouble, gone=gone)
 
 
 async def _embed(rt: Runtime, services: Services, words: Plan) -> _Question:

@@ -140,7 +140,9 @@ class WritingConformance:
         with ThreadPoolExecutor(8) as pool:
             ids = set(pool.map(add, range(80)))
         assert len(ids) == store.count(query()) == 1
-        twins = commit(store, add_of("new one", skip_duplicate=True), add_of("new  one!", skip_duplicate=True))
+        twins = commit(
+            store, add_of("new one", skip_duplicate=True), add_of("new  one!", skip_duplicate=True)
+        )
         assert [a.outcome for a in twins.applied] == ["applied", "duplicate"]
         other = remember(store, "likes tea", actor_id="eve", skip_duplicate=True)
         assert other.memory_id not in ids

@@ -35,6 +35,8 @@ def module_files() -> dict[str, Path]:
     """Every module of the installed package by its dotted name."""
     files: dict[str, Path] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name == "__main__.py":  # runs when it is imported
+            continue
         parts = ("memkit_core", *path.relative_to(PACKAGE).with_suffix("").parts)
         files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return files

@@ -86,6 +86,9 @@ def test_pages_follow_each_other() -> None:
 
 
 def test_nothing_found_says_so() -> None:
+    assert "memkit add makes one" in memkit("search", "anything", "--user", "nobody", code=1).stderr
+    assert not Path("memkit.db").exists()
+    memkit("add", "I like tea.", "--user", "mara")
     assert memkit("search", "anything", "--user", "nobody").stdout == "nothing found\n"
     assert memkit("list", "--user", "nobody").stdout == "no memories\n"
     assert memkit("add", "Hello!", "--user", "mara").stdout == "nothing to remember\n"
@@ -112,6 +115,8 @@ def test_stored_text_cannot_command_the_terminal() -> None:
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_1(arguments: tuple[str, ...]) -> None:
+    if "--store" not in arguments:
+        memkit("add", "I like tea.", "--user", "mara")
     result = memkit(*arguments, code=1)
     assert result.stdout == ""
     assert one_line(result.stderr), result.stderr

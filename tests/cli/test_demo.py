@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -33,8 +32,7 @@ def _obliging(messages: Sequence[Any]) -> dict[str, Any]:
         found = [fact for word, fact in facts.items() if word in text]
         return {"facts": [{"text": fact, "kind": "personal", "cites": [0]} for fact in found]}
     memories, _, decided = text.partition("memories:")[2].partition("facts:")
-    rows = [json.loads(line) for line in memories.splitlines() if line.startswith("{")]
-    berlin = next((row["n"] for row in rows if "Berlin" in row["text"]), None)
+    berlin = next((int(line.split()[0]) for line in memories.splitlines() if "Berlin" in line), None)
     if "Madrid" in decided and berlin is not None:
         return {"decisions": [{"fact": 0, "op": "UPDATE", "target": berlin, "text": "Lives in Madrid"}]}
     return {"decisions": [{"fact": 0, "op": "ADD"}]}

@@ -12,7 +12,7 @@ from importlib.metadata import files
 
 import pytest
 
-from memkit_core import AsyncMemory, Memory, MemkitError
+from memkit_core import AsyncMemory, MemkitError, Memory
 
 pytestmark = [pytest.mark.real_model, pytest.mark.network]
 
@@ -20,7 +20,11 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SAID = [
     "I live in Berlin and work as a nurse.",
     "I moved to Madrid last week.",
-    [("user", "My dog is called Rex."), ("assistant", "What a lovely name!"), ("user", "He is four years old.")],
+    [
+        ("user", "My dog is called Rex."),
+        ("assistant", "What a lovely name!"),
+        ("user", "He is four years old."),
+    ],
     "What should I cook tonight?",
     "Ich trinke am liebsten grünen Tee.",
 ]
@@ -50,6 +54,7 @@ def chat():
         timeout=120,
         max_retries=0,
     )
+    del server  # it runs as long as something refers to it
 
 
 def check(memory, results):

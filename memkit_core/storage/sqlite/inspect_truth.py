@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from .driver import Connection
 from .inspection import Inspection, matches
@@ -133,7 +133,7 @@ def _keys(metadata: str) -> list[str]:
         parsed: Any = json.loads(metadata)
     except (TypeError, ValueError, RecursionError):
         return []  # the hash has told already
-    return list(parsed) if isinstance(parsed, dict) else []
+    return list(cast("dict[str, Any]", parsed)) if isinstance(parsed, dict) else []
 
 
 class _Cited:

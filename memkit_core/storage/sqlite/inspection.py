@@ -75,10 +75,14 @@ class Inspection:
             self.misplaced.append((table, row, right))
 
 
+def _readable(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
 @contextmanager
 def lenient(connection: Connection) -> Generator[None, None, None]:
     """Read texts that are no proper UTF-8 any more, with a mark in the place of what cannot be read."""
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.text_factory = _readable
     try:
         yield
     finally:

@@ -291,7 +291,8 @@ class _Loading:
     def _memory(self, record: Mapping[str, Any]) -> None:
         self._unit["memories"] += 1
         unit, owner = self._unit["memories"], self._owner_of(record)
-        values = {**record, "kind": record["kind_of_fact"], "metadata": dump_metadata(record["metadata"])}
+        values: dict[str, Any] = {**record, "kind": record["kind_of_fact"]}
+        values["metadata"] = dump_metadata(record["metadata"])
         row = tuple(values[name] for name in names_of(_MEMORY))
         sources = sorted(self._cited(owner, source) for source in record["sources"])
         closing = (values["valid_to"], values["retired_at"], values["deleted_at"], values["superseded_by"])

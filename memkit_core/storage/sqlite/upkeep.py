@@ -103,10 +103,10 @@ class Upkeep:
         """See ``MaintainableStore.probe``."""
         self._writer.run(lambda connection: connection.execute("DELETE FROM meta WHERE key = ''").rowcount)
 
-    def index_refs(self) -> dict[str, bool]:
+    def index_refs(self, index: str) -> dict[str, bool]:
         """See ``MaintainableStore.index_refs``."""
         with self._pool.read() as connection:
-            return _refs(connection)
+            return _refs(connection, index)
 
     def pending_index_work(self) -> dict[str, int]:
         """See ``MaintainableStore.pending_index_work``."""
@@ -126,7 +126,7 @@ class Upkeep:
         return tuple(key.removeprefix(_REBUILD) for (key,) in rows)
 
 
-def _refs(connection: Connection) -> dict[str, bool]:
+def _refs(connection: Connection, index: str) -> dict[str, bool]:
     refs = {
         f"memory/{memory_id}/{revision}": True
         for memory_id, revision in connection.execute(
@@ -140,7 +140,9 @@ def _refs(connection: Connection) -> dict[str, bool]:
         " WHERE t.hidden_at IS NULL AND t.indexed = 1"
     ):
         refs[f"turn/{uuid}:{position}/1"] = True
-    for space, ref_id, revision in connection.execute("SELECT space, ref_id, revision FROM index_work"):
+    for space, ref_id, revision in connection.execute(
+        "SELECT space, ref_id, revision FROM index_work WHERE index_name = ?", (index,)
+    ):
         refs[f"{SPACE_NAMES[space]}/{ref_id}/{revision}"] = False
     return refs
 

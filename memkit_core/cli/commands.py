@@ -1,7 +1,4 @@
-"""The command line: ``memkit demo``, ``add``, ``search``, ``list``, ``history`` and ``eval``.
-
-Exit codes: 0 done, 1 memkit could not do it (one line on standard error says why), 2 wrong usage.
-"""
+"""``memkit demo``, ``add``, ``search``, ``list``, ``history`` and ``eval``, and what all commands share."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 import memkit_core
-from memkit_core import MemkitError, MemkitWarning, Memory, MissingDependencyError
+from memkit_core import ConfigError, MemkitError, MemkitWarning, Memory, MissingDependencyError
 
 app = typer.Typer(
     name="memkit",
@@ -38,6 +35,10 @@ LlmOption = Annotated[
     typer.Option(
         "--llm", envvar="MEMKIT_LLM", help="Chat model, e.g. openai:gpt-5-mini. None: verbatim mode."
     ),
+]
+EmbedderOption = Annotated[
+    str,
+    typer.Option("--embedder", envvar="MEMKIT_EMBEDDER", help="Embedding model; none: keywords only."),
 ]
 UserOption = Annotated[str | None, typer.Option("--user", help="Whose memories.")]
 AgentOption = Annotated[str | None, typer.Option("--agent", help="Of which agent.")]
@@ -77,7 +78,7 @@ def demo() -> None:
 
     console = Console(highlight=False)
     chosen = model_from_environment()
-    with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder, _errors():
+    with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder, errors():
         store = f"sqlite:///{Path(folder, 'demo.db').as_posix()}"
         memory = None
         if chosen is not None:
@@ -86,15 +87,15 @@ def demo() -> None:
             except MissingDependencyError as missing:
                 if chosen[1] == "MEMKIT_LLM":
                     raise
-                _note(f"{chosen[1]} is set, but {missing}")
+                note(f"{chosen[1]} is set, but {missing}")
                 chosen = None
         console.print(introduction(*(chosen or (None, None))))
         with memory or Memory(llm=VERBATIM, store=store) as opened:
             failure = run_demo(opened, console)
     if failure is not None and chosen is not None:
-        _fail(f"the model {chosen[0]} (chosen by {chosen[1]}) did not do its work: {failure}")
+        fail(f"the model {chosen[0]} (chosen by {chosen[1]}) did not do its work: {failure}")
     if failure is not None:
-        _fail(failure)
+        fail(failure)
 
 
 @app.command()
@@ -105,6 +106,7 @@ def add(
     agent: AgentOption = None,
     run: RunOption = None,
     llm: LlmOption = None,
+    embedder: EmbedderOption = "auto",
     infer: Annotated[
         bool, typer.Option(help="Let the model extract facts, or keep the text as it is.")
     ] = True,
@@ -114,19 +116,19 @@ def add(
     """Remember a text."""
     scope = _scope(user, agent, run)
     details = _json_object(metadata, "--metadata")
-    with _errors(show_log=True), Memory(llm=llm, store=store) as memory:
+    with errors(show_log=True), Memory(llm=llm, embedder=embedder, store=store) as memory:
         result = memory.add(text, **scope, infer=infer, metadata=details)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     elif not result.results:
-        _console().print(Text("nothing to remember" if result.ok else "stored", style="dim"))
+        console_out().print(Text("nothing to remember" if result.ok else "stored", style="dim"))
     else:
         for change in result.results:
-            _line(f"{change.event:<6}  {change.memory}", f"id {change.id}" if change.id else change.reason)
+            line(f"{change.event:<6}  {change.memory}", f"id {change.id}" if change.id else change.reason)
     for failure in result.failed:
-        _note(str(failure))
+        note(str(failure))
     if result.status == "pending":
-        _note(
+        note(
             "the text is kept (memkit search --excerpts finds it); the next opening with a model extracts it"
         )
 
@@ -138,6 +140,7 @@ def search(
     user: UserOption = None,
     agent: AgentOption = None,
     run: RunOption = None,
+    embedder: EmbedderOption = "auto",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many memories at most.")] = 10,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Least relevance, 0 to 1.")] = None,
     filters: FilterOption = None,
@@ -148,25 +151,25 @@ def search(
     scope = _scope(user, agent, run)
     conditions = _json_object(filters, "--filter")
     include = ("memories", "excerpts") if excerpts else ("memories",)
-    with _errors(), Memory(store=store) as memory:
+    with errors(), Memory(embedder=embedder, store=existing(store)) as memory:
         result = memory.search(
             query, **scope, limit=limit, threshold=threshold, filters=conditions, include=include
         )
     for text in result.degraded:
-        _note(text)
+        note(text)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
         return
     for hit in result.results:
-        _line(f"{hit.relevance:.2f}  {hit.memory}", f"id {hit.id}  since {hit.valid_from:%Y-%m-%d}")
+        line(f"{hit.relevance:.2f}  {hit.memory}", f"id {hit.id}  since {hit.valid_from:%Y-%m-%d}")
     for excerpt in result.excerpts:
         speaker = excerpt.actor_id or excerpt.role
-        _line(
+        line(
             f"{excerpt.relevance:.2f}  {speaker}: {excerpt.text}",
             f"said {excerpt.observed_at:%Y-%m-%d %H:%M}",
         )
     if not result.results and not result.excerpts:
-        _console().print(Text("nothing found", style="dim"))
+        console_out().print(Text("nothing found", style="dim"))
 
 
 @app.command("list")
@@ -183,17 +186,17 @@ def list_memories(
     """List memories, the newest first."""
     scope = _scope(user, agent, run)
     conditions = _json_object(filters, "--filter")
-    with _errors(), Memory(store=store) as memory:
+    with errors(), Memory(embedder="none", store=existing(store)) as memory:
         page = memory.get_all(**scope, limit=limit, cursor=cursor, filters=conditions)
     if as_json:
         typer.echo(page.model_dump_json(indent=2))
         return
     for item in page.results:
-        _line(f"{item.created_at:%Y-%m-%d}  {item.memory}", f"id {item.id}")
+        line(f"{item.created_at:%Y-%m-%d}  {item.memory}", f"id {item.id}")
     if not page.results:
-        _console().print(Text("no memories", style="dim"))
+        console_out().print(Text("no memories", style="dim"))
     if page.next_cursor is not None:
-        _note(f"more follow: --cursor {page.next_cursor}")
+        note(f"more follow: --cursor {page.next_cursor}")
 
 
 @app.command()
@@ -207,10 +210,10 @@ def history(
 ) -> None:
     """Show what happened to a memory, the oldest first."""
     scope: dict[str, Any] = {"user_id": user, "agent_id": agent, "run_id": run}
-    with _errors(), Memory(store=store) as memory:
+    with errors(), Memory(embedder="none", store=existing(store)) as memory:
         events = memory.history(memory_id, **scope)
     if not events:
-        _fail(f"no memory {memory_id!r}" + (" in this scope" if any(scope.values()) else ""))
+        fail(f"no memory {memory_id!r}" + (" in this scope" if any(scope.values()) else ""))
     if as_json:
         typer.echo(
             json.dumps([event.model_dump(mode="json") for event in events], indent=2, ensure_ascii=False)
@@ -218,7 +221,7 @@ def history(
         return
     for event in events:
         text = event.new_memory if event.event != "DELETE" else event.old_memory
-        _line(
+        line(
             f"{event.created_at:%Y-%m-%d %H:%M}  {event.event:<6}  {text}",
             f"revision {event.revision}" + (f"  {event.reason}" if event.reason else ""),
         )
@@ -237,11 +240,11 @@ def eval_locomo(
 
     # A file or pipe has no width of its own, and the table needs more than the 80 columns assumed for it.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    with _errors():
+    with errors():
         try:
             evaluate_locomo(data, console=console, embedder=embedder, json_file=json_file)
         except OSError as error:
-            _fail(str(error))
+            fail(str(error))
 
 
 @eval_app.callback()
@@ -253,11 +256,11 @@ class _Notes(logging.Handler):
     """Log records as notes on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _note(record.getMessage())
+        note(record.getMessage())
 
 
 @contextmanager
-def _errors(*, show_log: bool = False) -> Generator[None, None, None]:
+def errors(*, show_log: bool = False) -> Generator[None, None, None]:
     """Memkit's errors as one line and exit code 1, its warnings as notes.
 
     ``show_log`` is for what writes to a user's store: what the log warns of (an old SQLite) concerns it.
@@ -269,7 +272,7 @@ def _errors(*, show_log: bool = False) -> Generator[None, None, None]:
         with _warnings_as_notes():
             yield
     except MemkitError as error:
-        _fail(str(error))
+        fail(str(error))
     finally:
         logger.removeHandler(handler)
 
@@ -288,7 +291,7 @@ def _warnings_as_notes() -> Generator[None, None, None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, MemkitWarning):
-                _note(str(message))
+                note(str(message))
             else:
                 show(message, category, filename, lineno, file, line)
 
@@ -303,6 +306,18 @@ def _scope(user: str | None, agent: str | None, run: str | None) -> dict[str, An
     return {"user_id": user, "agent_id": agent, "run_id": run}
 
 
+def existing(store: str) -> str:
+    """The store itself, if there is one: reading makes no file.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    path = store.removeprefix("sqlite:///")
+    if "://" not in path and not Path(path).expanduser().exists():
+        raise ConfigError(f"there is no store at {path!r}: memkit add makes one, --store names another")
+    return store
+
+
 def _json_object(text: str | None, option: str) -> dict[str, Any] | None:
     if text is None:
         return None
@@ -315,17 +330,19 @@ def _json_object(text: str | None, option: str) -> dict[str, Any] | None:
     return cast("dict[str, Any]", value)
 
 
-def _console() -> Console:
+def console_out() -> Console:
+    """A console for texts of any length."""
     return Console(soft_wrap=True, highlight=False)
 
 
-def _line(text: str, details: str) -> None:
-    console = _console()
-    console.print(Text(_printable(text)))
-    console.print(Text(f"      {_printable(details)}", style="dim"))
+def line(text: str, details: str) -> None:
+    """Print a text and what is to be known of it."""
+    console = console_out()
+    console.print(Text(printable(text)))
+    console.print(Text(f"      {printable(details)}", style="dim"))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without what a terminal would obey: stored text may come from anybody."""
     return "".join(
         char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
@@ -333,14 +350,12 @@ def _printable(text: str) -> str:
     )
 
 
-def _note(text: str) -> None:
-    typer.echo(f"memkit: note: {_printable(text)}", err=True)
+def note(text: str) -> None:
+    """Say on standard error what does not hinder."""
+    typer.echo(f"memkit: note: {printable(text)}", err=True)
 
 
-def _fail(text: str) -> NoReturn:
-    typer.echo(f"memkit: {_printable(text)}", err=True)
+def fail(text: str) -> NoReturn:
+    """End with exit code 1 and the reason on standard error."""
+    typer.echo(f"memkit: {printable(text)}", err=True)
     raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,131 @@
+"""``memkit doctor``, ``reindex``, ``export``, ``import`` and ``stats``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from memkit_core import DoctorReport, Memory
+
+from .commands import (
+    DEFAULT_STORE,
+    AgentOption,
+    JsonOption,
+    RunOption,
+    StoreOption,
+    UserOption,
+    app,
+    console_out,
+    errors,
+    existing,
+    note,
+    printable,
+)
+
+_SHOWN = 50
+
+EmbedderOption = Annotated[
+    str,
+    typer.Option(help="Embedding model; none: leave vectors alone, auto: the offline one if it is there."),
+]
+
+
+def _opened(store: str, embedder: str = "none") -> Memory:
+    return Memory(llm="verbatim", embedder=embedder, store=existing(store))
+
+
+def _bars() -> bool:
+    return sys.stderr.isatty()
+
+
+@app.command()
+def doctor(
+    store: StoreOption = DEFAULT_STORE,
+    repair: Annotated[bool, typer.Option("--repair", help="Make anew what is derived and damaged.")] = False,
+    embedder: EmbedderOption = "none",
+    as_json: JsonOption = False,
+) -> None:
+    """Look for damage; exit code 1 if any remains."""
+    with errors(show_log=True), _opened(store, embedder) as memory:
+        report = memory.admin.doctor(repair=repair, progress=_bars())
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        _tell(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _tell(report: DoctorReport) -> None:
+    console = console_out()
+    for finding in report.findings[:_SHOWN]:
+        console.print(Text(printable(str(finding)), style="green" if finding.repaired else "red"))
+    if report.total > _SHOWN:
+        console.print(Text(f"… {report.total - _SHOWN} more"))
+    repaired = report.total - report.remaining
+    state = "no damage" if not report.total else f"{report.remaining} of {report.total} findings remain"
+    console.print(
+        Text(f"{state}; {report.checked} texts checked" + (f", {repaired} repaired" * bool(repaired)))
+    )
+    for text in report.notes:
+        note(text)
+
+
+@app.command()
+def reindex(
+    store: StoreOption = DEFAULT_STORE,
+    embedder: Annotated[
+        str | None, typer.Option(help="Move the store to this embedding model, e.g. embedded.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make everything that is derived anew: keywords, and vectors if a model is given."""
+    with errors(show_log=True), _opened(store) as memory:
+        result = memory.admin.reindex(embedder=embedder, progress=_bars())
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        console_out().print(Text(f"keywords of {result.units} texts, {result.embedded} new vectors"))
+    for failure in result.failed:
+        note(str(failure))
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+@app.command("export")
+def export_file(
+    file: Annotated[Path, typer.Argument(help="Where to; packed if the name ends in .gz.")],
+    store: StoreOption = DEFAULT_STORE,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write everything, or one owner, into a file."""
+    with errors(), _opened(store) as memory:
+        result = memory.admin.export(file, user_id=user, agent_id=agent, run_id=run, progress=_bars())
+    typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="What memkit export wrote.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Store what an export holds: all of it, or nothing."""
+    with errors(show_log=True), Memory(llm="verbatim", embedder="none", store=store) as memory:
+        result = memory.admin.import_(file, progress=_bars())
+    typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))
+
+
+@app.command()
+def stats(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """Show how much a store holds."""
+    with errors(), _opened(store) as memory:
+        result = memory.admin.stats()
+    typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))

@@ -1,0 +1,123 @@
+"""How a store is and what it cost: nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..admin_results import HealthCheck, HealthReport, OwnerUsage, StoreStats, UsageReport
+from ..pipeline.services import Services
+from ..protocols import InspectableIndex, MaintainableStore, Runtime
+from ..types import OwnerKey, Usage
+
+_MAX_ROWS: Final = 1_000
+
+
+async def usage(
+    rt: Runtime, services: Services, store: MaintainableStore, owner: OwnerKey | None
+) -> UsageReport:
+    """What operations cost: what the store has, and what this process still owes it.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    rows = dict(await rt.call(lambda: store.usage(owner)))
+    for key, spent in services.ledger.unwritten().items():
+        if owner is None or key[0] == owner:
+            rows[key] = rows.get(key, Usage()) + spent
+    operations: dict[str, Usage] = {}
+    for (_, operation), spent in rows.items():
+        operations[operation] = operations.get(operation, Usage()) + spent
+    costliest = sorted(rows.items(), key=lambda row: (-row[1].total_tokens, -row[1].milliseconds))
+    return UsageReport(
+        total=sum(operations.values(), Usage()),
+        operations=dict(sorted(operations.items())),
+        owners=[_of_owner(key, operation, spent) for (key, operation), spent in costliest[:_MAX_ROWS]],
+        omitted=max(0, len(rows) - _MAX_ROWS),
+    )
+
+
+def _of_owner(key: OwnerKey | None, operation: str, spent: Usage) -> OwnerUsage:
+    ids = {} if key is None else {f"{key.kind}_id": key.value}
+    return OwnerUsage(operation=operation, usage=spent, **ids)
+
+
+async def stats(rt: Runtime, store: MaintainableStore) -> StoreStats:
+    """How much a store holds.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    counts = await rt.call(store.counts)
+    return StoreStats(
+        location=store.location,
+        owners=counts["owners"],
+        memories=counts["current"],
+        versions=counts["memories"],
+        messages=counts["messages"],
+        vectors=counts["vectors"],
+        bytes=await rt.call(store.size_bytes),
+        tables={name: count for name, count in counts.items() if name != "current"},
+    )
+
+
+async def health(rt: Runtime, services: Services, store: MaintainableStore) -> HealthReport:
+    """Whether the parts work. A sick part is told, never raised."""
+    checks: list[HealthCheck] = []
+
+    async def check(name: str, look: Callable[[], Awaitable[str]]) -> None:
+        try:
+            checks.append(HealthCheck(name=name, ok=True, detail=await look()))
+        except Exception as error:  # noqa: BLE001 - whatever a sick part raises is what is asked for
+            checks.append(HealthCheck(name=name, ok=False, detail=f"{type(error).__name__}: {error}"))
+
+    async def readable() -> str:
+        await rt.call(store.is_empty)
+        return store.location
+
+    async def writable() -> str:
+        await rt.call(store.probe)
+        return ""
+
+    async def batches() -> str:
+        return f"{await rt.call(store.pending_batches)} wait for extraction"
+
+    async def vectors() -> str:
+        held = await rt.call(store.embedding_identity)
+        bare = [] if services.embedder is None else await rt.call(lambda: store.missing_vectors(limit=1))
+        model = "none yet" if held is None else f"{held.model!r}, {held.dimension} dimensions"
+        return model + (", some texts have none yet" if bare else "")
+
+    async def index() -> str:
+        return await _index(rt, services, store)
+
+    await check("store readable", readable)
+    await check("store writable", writable)
+    await check("pending batches", batches)
+    await check("vectors", vectors)
+    if services.index is not None:
+        await check(f"index {services.index.name}", index)
+    return HealthReport(checks=checks)
+
+
+async def _index(rt: Runtime, services: Services, store: MaintainableStore) -> str:
+    """What is known of the derived index.
+
+    Raises:
+        Exception: Whatever the index raises if it cannot be reached.
+        RuntimeError: It was cleared and not filled again.
+    """
+    index = services.index
+    assert index is not None  # the caller saw to it
+    held = await rt.call(store.embedding_identity)
+    if isinstance(index, InspectableIndex):
+        keys = index.keys
+        await rt.call(lambda: next(iter(keys()), None))
+    elif held is not None:
+        probe = [1.0] + [0.0] * (held.dimension - 1)
+        nobody = OwnerKey("run", "memkit health")
+        await rt.call(lambda: index.propose(nobody, probe, space="memory", limit=1))
+    if index.name in await rt.call(store.index_rebuilds):
+        raise RuntimeError("it was cleared and not filled again: reindex() does it")
+    pending = (await rt.call(store.pending_index_work)).get(index.name, 0)
+    return f"{pending} changes still to come" if pending else "up to date"

@@ -1,0 +1,210 @@
+"""A stored batch on its way to a commit: extract, embed, recall, decide."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..errors import ConflictError, MemkitError, StorageError
+from ..protocols import ChangeSet, CommitReceipt, Runtime, StoredBatch, Unembedded
+from ..results import AddResult, StageFailure
+from ..types import Decision, Usage
+from .commit import Batch, Options, plan_commit, update_texts, write
+from .decide import decide
+from .embed import Embedded, embed
+from .extract import Extracted, extract
+from .index import index_committed
+from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
+from .recall import recall
+from .services import Services
+
+
+def options_of(batch: StoredBatch) -> Options:
+    """The options that a stored job was asked with."""
+    job: dict[str, Any] = json.loads(batch.job or "{}")
+    return Options(
+        metadata=job.get("metadata") or {},
+        expires_at=job.get("expires_at"),
+        memory_type=job.get("memory_type"),
+    )
+
+
+async def settle(rt: Runtime, services: Services, batch: StoredBatch, request: AddRequest) -> AddResult:
+    """Extract, decide and commit a stored batch; pending if a model or the store does not do its part."""
+    if batch.replayed:
+        if batch.state == "done":
+            return replayed(batch)
+        request, batch = await restore(rt, services, batch)
+    services.in_flight.enter(batch.batch_id, batch.recorded_at)
+    work = _Work(rt, services, batch, request)
+    try:
+        return await work.run()
+    except MemkitError as error:
+        return await work.give_back(error)
+    finally:
+        services.in_flight.leave(batch.batch_id)
+
+
+async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[AddRequest, StoredBatch]:
+    """The call that stored a batch, as far as it still matters; messages deleted meanwhile are left out."""
+    records = await rt.call(lambda: services.store.messages(batch.scope, batch.units))
+    request = AddRequest(
+        scope=batch.scope,
+        messages=tuple(records),
+        options=options_of(batch),
+        mode="llm",
+        idempotency_key=batch.batch_id,
+    )
+    return request, replace(batch, units=tuple(record.unit for record in records))
+
+
+class _Work:
+    """One batch on its way from messages to a commit."""
+
+    def __init__(self, rt: Runtime, services: Services, batch: StoredBatch, request: AddRequest) -> None:
+        self._rt = rt
+        self._services = services
+        self._batch = batch
+        self._request = request
+        self._stage = "extract"
+        self._usage = Usage()
+
+    async def run(self) -> AddResult:
+        """The result of the whole way.
+
+        Raises:
+            ModelError: A model failed; the batch is still pending.
+            StorageError: So did the store.
+        """
+        request, rt, services = self._request, self._rt, self._services
+        extracted = await extract(rt, services, request.messages, request.scope)
+        self._usage += extracted.usage
+        facts = extracted.facts
+        texts = [message.content for message in request.messages] + [fact.text for fact in facts]
+        embedded = await embed(rt, services, texts)
+        self._usage += embedded.usage
+        if not facts:
+            receipt, outcome = await self._commit(extracted, embedded, (), (), None)
+        else:
+            async with rt.exclusive(request.scope.owner):
+                receipt, outcome = await self._decide_and_commit(extracted, embedded)
+        return outcome.result(receipt, await index_committed(rt, services))
+
+    async def give_back(self, error: MemkitError) -> AddResult:
+        """What came of the batch: pending, with the reason, unless somebody else has finished it."""
+        failed = [StageFailure.of(self._stage, error)]
+        usage = self._usage + (getattr(error, "usage", None) or Usage())
+        self._services.ledger.owe(self._request.scope.owner, "add", usage)
+        batch, count = self._batch, len(self._request.messages)
+        try:
+            stands = await self._rt.call(lambda: self._services.store.batch(batch.batch_id))
+            if stands is not None and stands.state == "done":
+                if stands.result is not None:
+                    return replayed(stands).model_copy(update={"usage": usage})
+                return pending(batch.batch_id, count, failed=failed, usage=usage).model_copy(
+                    update={"status": "partial", "pending": []}
+                )
+            await self._rt.call(
+                lambda: self._services.store.release_batch(
+                    batch.batch_id, batch.lease, error=type(error).__name__, not_before=0
+                )
+            )
+            failed += await self._embed_messages()
+        except StorageError as storage_error:  # the batch stays pending all the same
+            failed.append(StageFailure.of("commit", storage_error))
+        return pending(batch.batch_id, count, failed=failed, usage=usage)
+
+    async def _embed_messages(self) -> Sequence[StageFailure]:
+        """Make what waits for extraction findable by meaning too."""
+        services, messages = self._services, self._request.messages
+        embedded = await embed(self._rt, services, [message.content for message in messages])
+        vectors = [
+            (
+                Unembedded(space="turn", unit=unit, owner=self._request.scope.owner, text=message.content),
+                vector,
+            )
+            for unit, message in zip(self._batch.units, messages, strict=True)
+            if (vector := embedded.vectors.get(message.content)) is not None
+        ]
+        if vectors:
+            await self._rt.call(
+                lambda: services.store.put_vectors(
+                    vectors, indexes=services.indexes, embedding=services.identity
+                )
+            )
+        return embedded.failed
+
+    async def _decide_and_commit(
+        self, extracted: Extracted, embedded: Embedded
+    ) -> tuple[CommitReceipt, Outcome]:
+        rt, services, facts = self._rt, self._services, extracted.facts
+        vectors = [embedded.vectors[fact.text] for fact in facts] if embedded.vectors else None
+        for attempt in range(services.settings.decide_attempts):
+            self._stage = "decide"
+            recalled = await recall(rt, services, self._request.scope, facts, vectors)
+            expires_at = self._request.options.expires_at
+            decided = await decide(rt, services, facts, recalled, expires_at=expires_at)
+            self._usage += decided.usage
+            extra = await embed(rt, services, update_texts(facts, decided.decisions))
+            self._usage += extra.usage
+            whole = Embedded(
+                vectors={**embedded.vectors, **extra.vectors}, failed=embedded.failed + extra.failed
+            )
+            facts_and_rejected = replace(extracted, rejected=extracted.rejected + decided.rejected)
+            self._stage = "commit"
+            try:
+                return await self._commit(
+                    facts_and_rejected, whole, decided.decisions, recalled.memories, recalled.revision
+                )
+            except ConflictError:
+                # Another process wrote to this owner since recall: what is true has changed, decide again.
+                if attempt == services.settings.decide_attempts - 1:
+                    raise
+                await rt.sleep(random.uniform(0, 0.02) * 2**attempt)  # noqa: S311 - keeps two writers apart
+        raise AssertionError("the loop returns or raises")
+
+    async def _commit(
+        self,
+        extracted: Extracted,
+        embedded: Embedded,
+        decisions: Sequence[Decision],
+        memories: Sequence[Any],
+        revision: int | None,
+    ) -> tuple[CommitReceipt, Outcome]:
+        request, services, stored = self._request, self._services, self._batch
+        self._stage = "commit"
+        batch = Batch(
+            scope=request.scope,
+            messages=request.messages,
+            units=stored.units,
+            facts=extracted.facts,
+            vectors=embedded.vectors,
+            options=request.options,
+            new_ids=[services.new_id() for _ in extracted.facts],
+        )
+        plan = plan_commit(batch, decisions, memories, skip_duplicates=True)
+        outcome = Outcome(
+            mode="llm",
+            batch_id=stored.batch_id,
+            messages=len(request.messages),
+            embedded=embedded,
+            plan=plan,
+            rejected=extracted.rejected,
+            usage=self._usage,
+        )
+        changes = ChangeSet(
+            scope=request.scope,
+            recorded_at=services.clock(),
+            changes=plan.changes,
+            expected_revision=revision,
+            message_vectors=message_vectors(request.messages, stored.units, embedded),
+            complete=stored.batch_id,
+            lease=stored.lease,
+            result=outcome.stored if request.idempotency_key is not None else None,
+            indexes=services.indexes,
+            embedding=services.identity,
+        )
+        return await write(self._rt, services, changes, self._usage), outcome

@@ -1,0 +1,75 @@
+"""``memkit doctor``, ``reindex``, ``export``, ``import`` and ``stats``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from memkit_core import Memory
+from memkit_core.cli import app
+from memkit_core.testing import HashEmbeddings
+
+
+def memkit(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    path = tmp_path / "m.db"
+    with Memory(llm="verbatim", embedder=HashEmbeddings(), store=path) as memory:
+        for text in ("I like tea", "I live in Oslo"):
+            memory.add(text, user_id="ana")
+        memory.add("I like trains", user_id="ben")
+    return str(path)
+
+
+def spoil(store: str, statement: str) -> None:
+    with sqlite3.connect(store) as db:
+        db.execute(statement)
+    db.close()
+
+
+def test_doctor_repairs_what_is_derived(store: str) -> None:
+    assert "no damage" in memkit("doctor", "--store", store).stdout
+    spoil(store, "DELETE FROM postings WHERE unit = 1")
+    assert "remain" in memkit("doctor", "--store", store, code=1).stdout
+    assert "repaired" in memkit("doctor", "--store", store, "--repair").stdout
+    assert json.loads(memkit("doctor", "--store", store, "--json").stdout)["findings"] == []
+
+
+def test_doctor_does_not_invent(store: str) -> None:
+    spoil(store, "UPDATE memories SET text = 'I hate tea' WHERE unit = 1")
+    told = json.loads(memkit("doctor", "--store", store, "--repair", "--json", code=1).stdout)
+    assert any(finding["kind"] == "truth" for finding in told["findings"])
+    assert "I hate tea" in memkit("list", "--store", store, "--user", "ana").stdout
+
+
+def test_export_and_import(store: str, tmp_path: Path) -> None:
+    file, other = tmp_path / "all.jsonl.gz", str(tmp_path / "other.db")
+    assert "2 owners" in memkit("export", str(file), "--store", store).stdout
+    assert json.loads(memkit("import", str(file), "--store", other, "--json").stdout)["owners"] == 2
+    again = tmp_path / "again.jsonl.gz"
+    memkit("export", str(again), "--store", other)
+    assert again.read_bytes() == file.read_bytes()
+    assert "memories of" in memkit("import", str(file), "--store", other, code=1).stderr
+    assert "1 owners" in memkit("export", str(again), "--store", store, "--user", "ben").stdout
+
+
+def test_stats_and_reindex(store: str) -> None:
+    assert json.loads(memkit("stats", "--store", store, "--json").stdout)["memories"] == 3
+    assert "3 memories" in memkit("stats", "--store", store).stdout
+    assert "keywords of 6 texts" in memkit("reindex", "--store", store).stdout
+
+
+def test_nothing_is_made_by_looking(tmp_path: Path) -> None:
+    for command in ("doctor", "stats", "reindex"):
+        memkit(command, "--store", str(tmp_path / "none.db"), code=1)
+    assert not (tmp_path / "none.db").exists()

@@ -1,0 +1,142 @@
+"""A store with something of everything, and random bit flips in its file."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from memkit_core import Memory
+from memkit_core.testing import HashEmbeddings, ScriptedChatModel
+
+#: Columns whose damage says nothing about any memory, each with its reason.
+NO_PAYLOAD = {
+    "actors.id": "only orders a list of names",
+    "events.sequence": "only orders events; the order within a memory is checked",
+    "unit_stats.tag": "only has to move, so that copies in memory are dropped",
+    "index_work.sequence": "only orders pending work",
+    "index_work.index_name": "may name an index that another process has attached",
+    "index_work.removed": "a removal that reads as an addition removes as well, since the text is gone",
+    "index_work.attempts": "bookkeeping of retries",
+    "index_work.last_error": "bookkeeping of retries",
+}
+
+
+class Down:
+    """A derived index that is never reached, so that its work stays pending."""
+
+    name = "down"
+
+    def add(self, entries: Any) -> None:
+        raise OSError("down")
+
+    def delete(self, owner: Any, refs: Any) -> None:
+        raise OSError("down")
+
+    def propose(self, owner: Any, vector: Any, *, space: Any, limit: int) -> list[Any]:
+        return []
+
+    def clear(self) -> None:
+        raise OSError("down")
+
+    def close(self) -> None:
+        pass
+
+
+def build(path: Path, *, seed: int = 7) -> None:
+    """Owners of every kind, updates, deletions, sessions, metadata, actors, expiry, keys, a pending batch."""
+    rng = random.Random(seed)
+    things = ["tea", "chess", "the sea", "Madrid", "rain", "trains", "opera", "猫が好き", "jazz", "figs"]
+    with Memory(llm="verbatim", embedder=HashEmbeddings(32), store=path, vector_store=Down()) as memory:
+        for number in range(40):
+            ids: dict[str, str] = rng.choice(
+                [
+                    {"user_id": "ana"},
+                    {"user_id": "ben", "agent_id": "a1"},
+                    {"agent_id": "a1"},
+                    {"run_id": "r1"},
+                ]
+            )
+            memory.add(
+                [
+                    {
+                        "role": "user",
+                        "name": "Ana",
+                        "content": f"I like {rng.choice(things)} number {number}",
+                    },
+                    {"role": "assistant", "content": "Noted, anything else?"},
+                ],
+                **ids,  # type: ignore[arg-type]
+                metadata={"n": number, "topic": rng.choice(things)} if number % 3 else None,
+                observed_at=f"2025-0{1 + number % 9}-03T10:{number % 60:02}:00Z",
+                expires_at="2099-01-01" if number % 4 == 0 else None,
+                idempotency_key=f"key-{number}" if number % 5 == 0 else None,
+                infer=number % 7 != 0,
+            )
+        items = memory.get_all(user_id="ana").results
+        for number, item in enumerate(items[:6]):
+            memory.update(item.id, f"I like {rng.choice(things)} best, version {number}", metadata={"v": 2})
+        for item in items[4:8]:
+            memory.delete(item.id)
+        memory.delete_all(run_id="r1")
+        memory.add("I like walking", run_id="r1")
+    failing = ScriptedChatModel(replies=[])
+    with Memory(llm=failing, embedder=HashEmbeddings(32), store=path) as memory:
+        assert memory.add("My sister lives in Oslo", user_id="ana").status == "pending"
+
+
+def columns(path: Path) -> list[tuple[str, str]]:
+    """Every (table, column) that counts as payload and holds anything."""
+    with sqlite3.connect(path) as db:
+        tables = [
+            name
+            for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if not name.startswith("sqlite_") and name != "usage"
+        ]
+        found = [
+            (table, row[1])
+            for table in tables
+            for row in db.execute(f"PRAGMA table_info({table})")
+            if f"{table}.{row[1]}" not in NO_PAYLOAD
+            and db.execute(f"SELECT 1 FROM {table} WHERE {row[1]} IS NOT NULL").fetchone()
+        ]
+    db.close()
+    return found
+
+
+def flip(path: Path, rng: random.Random, table: str, column: str) -> str | None:
+    """Flip one bit of one value; says which, None if the database refuses the result."""
+    db = sqlite3.connect(path)
+    db.text_factory = bytes
+    try:
+        key = [row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[5]]
+        names = [name.decode() if isinstance(name, bytes) else name for name in key]
+        name = column.decode() if isinstance(column, bytes) else column
+        rows = db.execute(
+            f"SELECT {name}, typeof({name}), {', '.join(names)} FROM {table} WHERE {name} IS NOT NULL"
+            f" ORDER BY {', '.join(names)}"
+        ).fetchall()
+        value, kind, *where = rng.choice(rows)
+        kind = kind.decode()
+        if kind == "integer":
+            changed: Any = value ^ (1 << rng.randrange(63 if abs(value) > 2**31 else 16))
+        else:
+            raw = bytearray(value)
+            if not raw:
+                return None
+            raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+            changed = bytes(raw)
+        target = "CAST(? AS TEXT)" if kind == "text" else "?"
+        condition = " AND ".join(f"CAST({n} AS BLOB) = CAST(? AS BLOB)" for n in names)
+        try:
+            count = db.execute(
+                f"UPDATE {table} SET {name} = {target} WHERE {condition}", (changed, *where)
+            ).rowcount
+        except sqlite3.IntegrityError:
+            return None
+        assert count == 1, (table, name, where)
+        db.commit()
+        return f"{table}.{name} of {where}: {value!r} became {changed!r}"
+    finally:
+        db.close()

@@ -68,11 +68,13 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
             break
     assert question is not None
     assert look is not None
+    usage = question.usage.timed((time.perf_counter() - started) * 1_000)
+    services.ledger.searched(asked.scope.owner, usage)
     return SearchResult(
         results=look.hits,
         excerpts=await _turns(rt, services, asked, look.turns),
         degraded=[*question.degraded, *look.trouble],
-        usage=question.usage.timed((time.perf_counter() - started) * 1_000),
+        usage=usage,
     )
 
 

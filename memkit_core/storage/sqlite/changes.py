@@ -53,6 +53,12 @@ def since(connection: Connection, owner: int, space: int, *, seen: int, tag: int
     return ranges if len(ranges) <= MOST_RANGES else None
 
 
+def damaged(connection: Connection) -> list[tuple[int, int, int]]:
+    """Owner, space and tag of the rows that do not match their checksums."""
+    rows = connection.execute("SELECT owner, space, tag, crc32, ranges FROM space_changes")
+    return [(o, s, t) for o, s, t, checksum, ranges in rows if _checksum(o, s, t, ranges) != checksum]
+
+
 def _checksum(owner: int, space: int, tag: int, ranges: object) -> int:
     # Damage can change what kind of value a column holds.
     return crc32(repr((owner, space, tag, ranges)).encode())

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ... import analysis
 from ...errors import IntegrityError
+from .changes import damaged
 from .driver import Connection
 from .inspection import Inspection
 from .reindex import ROWS, UNITS, owners_in, stored_terms
@@ -167,7 +168,9 @@ def inspect_names(connection: Connection, seen: Inspection) -> None:
 
 
 def inspect_work(connection: Connection, seen: Inspection) -> None:
-    """Pending index work against the texts it is about."""
+    """Pending index work against the texts it is about, and the notes of what changed."""
+    for owner, space, tag in damaged(connection):
+        seen.derived("space_changes", f"{owner}/{space}/{tag}", "it does not match its checksum")
     for (sequence,) in connection.execute(STRAY_WORK):
         seen.derived("index_work", sequence, "it is about nothing that is there")
 

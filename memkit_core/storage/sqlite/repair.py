@@ -80,7 +80,8 @@ def repair(connection: Connection, step: Callable[[int], None]) -> None:
         connection.execute(
             "INSERT OR REPLACE INTO meta (key, value) VALUES ('analyzer', ?)", (analysis.ANALYZER,)
         )
-        # Nobody may go on with a copy of what was there before.
+        # Nobody may go on with a copy of what was there before: what a tag changed is told no more.
+        connection.execute("DELETE FROM space_changes")
         connection.execute("UPDATE unit_stats SET tag = max(tag + 1, ?)", (time.time_ns() // 1_000_000,))
 
 

@@ -78,6 +78,7 @@ def test_every_part_of_a_prompt_is_counted_for_every_way(run: tuple[dict[str, An
         assert roles == [["system", "human"] if way == "text" else ["system", "human", "schema"]] * 2
     totals = [sum(tokens for call in calls for _, tokens in call) for calls in row["tokens"].values()]
     assert row["medians"]["prompt tokens"] == max(totals)
+    assert max(totals) <= 1_500  # the budget for extraction and decision together, on the fixed case
 
 
 def test_the_table_says_that_it_was_a_quick_run(run: tuple[dict[str, Any], str]) -> None:

@@ -59,7 +59,7 @@ def script(prompt: str, tools: list[str]) -> str | list[tuple[str, dict[str, Any
     """The facts of the case, then what becomes of them, numbered as the prompt numbers the memories."""
     told = case()
     if "Decisions" in tools or "\nmemories:\n" in prompt:
-        numbers = {row["text"]: row["n"] for row in _rows(prompt)}
+        numbers = _numbers(prompt)
         answer: dict[str, Any] = {
             "decisions": [
                 {
@@ -79,6 +79,7 @@ def script(prompt: str, tools: list[str]) -> str | list[tuple[str, dict[str, Any
     return [(tools[0], answer)] if tools else json.dumps(answer, ensure_ascii=False)
 
 
-def _rows(prompt: str) -> list[dict[str, Any]]:
+def _numbers(prompt: str) -> dict[str, int]:
     lines = prompt.split("memories:\n", 1)[1].split("facts:\n", 1)[0].splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    rows = (line.partition(": ") for line in lines if line[:1].isdigit())
+    return {json.loads(text): int(head.split()[0]) for head, _, text in rows}

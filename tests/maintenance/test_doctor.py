@@ -148,3 +148,35 @@ def test_nothing_but_the_columns_named_is_left_out(sound: Path) -> None:
         *("owners", "postings", "sessions", "sources", "space_changes", "unit_stats"),
         "vectors",
     }
+
+
+def test_lowered_numbers_and_tags_are_told_and_stop_nothing(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE unit_stats SET tag = 1 WHERE tag > 1")
+    db.close()
+    with opened(path) as memory:
+        assert {finding.table for finding in memory.admin.doctor().findings} == {"unit_stats"}
+        for number in range(3):
+            assert memory.add(f"I like zebra {number}", user_id="ana").status == "complete"
+        assert memory.admin.doctor(repair=True).ok
+    for damage in ("UPDATE sqlite_sequence SET seq = seq / 2", "DELETE FROM sqlite_sequence"):
+        with sqlite3.connect(path) as db:
+            db.execute(damage)
+        db.close()
+        with opened(path) as memory:
+            assert {finding.table for finding in memory.admin.doctor().findings} == {"sqlite_sequence"}
+            assert memory.admin.doctor(repair=True).ok
+            assert memory.add(f"I like newts, said {damage}", user_id="ana").status == "complete"
+            assert memory.admin.doctor().ok
+
+
+def test_a_text_of_another_type_is_told_and_left_alone(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE memories SET text = CAST(text AS BLOB) WHERE unit = 3")
+    db.close()
+    with opened(path) as memory:
+        memory.admin.doctor(repair=True)
+        left = memory.admin.doctor().findings
+        assert [(finding.kind, finding.table, finding.key) for finding in left] == [
+            ("truth", "memories", "3")
+        ]

@@ -34,9 +34,11 @@ _WORK_INSERT: Final = (
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _STATS_UPSERT: Final = (
-    "INSERT INTO unit_stats (owner, space, n, total_len, tag) VALUES (?, ?, ?, ?, 1)"
+    "INSERT INTO unit_stats (owner, space, n, total_len, tag) VALUES (?1, ?2, ?3, ?4,"
+    " 1 + coalesce((SELECT max(tag) FROM space_changes WHERE owner = ?1 AND space = ?2), 0))"
     " ON CONFLICT (owner, space) DO UPDATE SET n = n + excluded.n,"
-    " total_len = total_len + excluded.total_len, tag = tag + 1 RETURNING tag"
+    # A tag that damage has lowered must not take a value again that it had.
+    " total_len = total_len + excluded.total_len, tag = max(tag + 1, excluded.tag) RETURNING tag"
 )
 
 

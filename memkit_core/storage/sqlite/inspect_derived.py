@@ -11,7 +11,7 @@ from ...errors import IntegrityError
 from .changes import damaged
 from .driver import Connection
 from .inspection import Inspection
-from .reindex import ROWS, UNITS, owners_in, stored_terms
+from .reindex import ROWS, UNITS, owners_in, stored_key, stored_terms
 from .rows import MEMORY, RETIRED, TURN, crc32
 from .vectors import read_identity
 
@@ -137,7 +137,7 @@ class _Owner:
             held_length, embedded, text_key = stored[unit]
             if held_length != length:
                 self._stale(table, unit, "its length is not that of the text")
-            if table == "memories" and text_key != analysis.text_key(text):
+            if table == "memories" and text_key != stored_key(text):
                 self._stale(table, unit, "its key is not that of the text")
             there = (space, unit) in self._vectors
             self._vectors.discard((space, unit))
@@ -171,8 +171,35 @@ def inspect_work(connection: Connection, seen: Inspection) -> None:
     """Pending index work against the texts it is about, and the notes of what changed."""
     for owner, space, tag in damaged(connection):
         seen.derived("space_changes", f"{owner}/{space}/{tag}", "it does not match its checksum")
+    for owner, space in connection.execute(
+        "SELECT u.owner, u.space FROM unit_stats u WHERE u.tag < (SELECT max(c.tag) FROM space_changes c"
+        " WHERE c.owner = u.owner AND c.space = u.space)"
+    ):
+        seen.derived("unit_stats", f"{owner}/{space}", "its tag is below one that is noted")
     for (sequence,) in connection.execute(STRAY_WORK):
         seen.derived("index_work", sequence, "it is about nothing that is there")
+
+
+NUMBERED: Final = {
+    "owners": "id",
+    "memories": "unit",
+    "events": "sequence",
+    "batches": "id",
+    "sessions": "id",
+    "messages": "unit",
+    "index_work": "sequence",
+}
+
+
+def inspect_numbers(connection: Connection, seen: Inspection) -> None:
+    """The last numbers that were given out, against the rows that have them."""
+    for table, column in NUMBERED.items():
+        (highest,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()
+        given = connection.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name = ? AND typeof(seq) = 'integer'", (table,)
+        ).fetchall()
+        if highest is not None and (len(given) != 1 or given[0][0] < highest):
+            seen.derived("sqlite_sequence", table, "its last number is below that of a row")
 
 
 STRAY_WORK: Final = (

@@ -39,6 +39,11 @@ def stored_terms(text: Any, actor_id: Any, at: Any) -> Terms:
         return Terms(counts={}, length=0)
 
 
+def stored_key(text: Any) -> bytes:
+    """The key of a row's text; empty for one that is no text any more, which its hash tells."""
+    return analysis.text_key(text) if isinstance(text, str) else b""
+
+
 def owners_in(connection: Connection, table: str) -> list[int]:
     """The owners that occur in a table keyed by owner first: one look-up each, not a scan."""
     rows = connection.execute(
@@ -114,7 +119,7 @@ def _rebuild(connection: Connection, owner: int, space: int, units: list[int]) -
         connection.executemany(
             "UPDATE memories SET length = ?2, text_key = ?3"
             " WHERE unit = ?1 AND (length <> ?2 OR text_key <> ?3)",
-            [(unit, terms.length, analysis.text_key(text)) for unit, text, terms in found],
+            [(unit, terms.length, stored_key(text)) for unit, text, terms in found],
         )
     connection.execute(
         "INSERT INTO unit_stats (owner, space, n, total_len, tag) VALUES (?, ?, ?, ?, ?)"

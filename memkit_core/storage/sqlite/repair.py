@@ -9,7 +9,15 @@ from typing import Final
 from ... import analysis
 from .batches import SESSION_GAP
 from .driver import Connection, Error
-from .inspect_derived import STRAY_WORK, inspect_derived, inspect_meta, inspect_names, inspect_work
+from .inspect_derived import (
+    NUMBERED,
+    STRAY_WORK,
+    inspect_derived,
+    inspect_meta,
+    inspect_names,
+    inspect_numbers,
+    inspect_work,
+)
 from .inspect_truth import (
     inspect_batches,
     inspect_history,
@@ -37,6 +45,7 @@ def inspect(connection: Connection, step: Callable[[int], None]) -> Inspection:
         "events": lambda: inspect_history(connection, seen),
         "names": lambda: inspect_names(connection, seen),
         "work": lambda: inspect_work(connection, seen),
+        "numbers": lambda: inspect_numbers(connection, seen),
         "derived": lambda: inspect_derived(connection, seen),
     }
     with lenient(connection):
@@ -67,6 +76,7 @@ def repair(connection: Connection, step: Callable[[int], None]) -> None:
                 "UPDATE events AS e SET owner = m.owner FROM memories m"
                 " WHERE m.memory_id = e.memory_id AND m.revision = e.revision AND m.owner <> e.owner"
             )
+        _repair_numbers(connection)
         _repair_names(connection)
         _repair_vectors(connection, seen)
         known = {owner for (owner,) in connection.execute("SELECT id FROM owners")}
@@ -81,8 +91,12 @@ def repair(connection: Connection, step: Callable[[int], None]) -> None:
             "INSERT OR REPLACE INTO meta (key, value) VALUES ('analyzer', ?)", (analysis.ANALYZER,)
         )
         # Nobody may go on with a copy of what was there before: what a tag changed is told no more.
+        connection.execute(
+            "UPDATE unit_stats AS u SET tag = max(tag + 1, ?, 1 + coalesce((SELECT max(c.tag)"
+            " FROM space_changes c WHERE c.owner = u.owner AND c.space = u.space), 0))",
+            (time.time_ns() // 1_000_000,),
+        )
         connection.execute("DELETE FROM space_changes")
-        connection.execute("UPDATE unit_stats SET tag = max(tag + 1, ?)", (time.time_ns() // 1_000_000,))
 
 
 def _move(connection: Connection, seen: Inspection, table: str, row: int, owner: int) -> None:
@@ -94,6 +108,18 @@ def _move(connection: Connection, seen: Inspection, table: str, row: int, owner:
     seen.stale |= {before, owner}
     if table == "messages":
         seen.sessions |= {before, owner}
+
+
+def _repair_numbers(connection: Connection) -> None:
+    """Give out no number again that a row has."""
+    for table, column in NUMBERED.items():
+        (last,) = connection.execute(
+            f"SELECT max(coalesce((SELECT max({column}) FROM {table}), 0), coalesce((SELECT max(seq)"
+            " FROM sqlite_sequence WHERE name = ? AND typeof(seq) = 'integer'), 0))",
+            (table,),
+        ).fetchone()
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
 
 
 _NAMED: Final = (

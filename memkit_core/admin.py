@@ -133,10 +133,9 @@ def _check_bool(value: object, what: str) -> None:
 
 
 def _check_path(path: object) -> Path:
-    if isinstance(path, str) and path:
-        return Path(path)
-    if isinstance(path, os.PathLike):
-        return Path(os.fspath(cast("os.PathLike[str]", path)))
+    name: object = os.fspath(cast("os.PathLike[str]", path)) if isinstance(path, os.PathLike) else path
+    if isinstance(name, str) and name and "\0" not in name:
+        return Path(name)
     raise UsageError(f"path is the name of a file, not {path!r:.80}")
 
 
@@ -213,14 +212,14 @@ class Admin:
 
         Args:
             path: The file; packed with gzip if the name ends in ``.gz``. One that is there is replaced when
-                the new one is whole.
+                the new one is whole; a link stays and leads to the new one.
             user_id, agent_id, run_id: Only this owner; one of them.
             progress: Show progress bars.
 
         Raises:
             IntegrityError: The store is damaged. No file was written.
             TransferError: The file cannot be written. What was there under its name still is.
-            UsageError: An argument is wrong.
+            UsageError: An argument is wrong, or what is there under that name is no regular file.
         """
         return drive(
             self._verbs.export(path, user_id=user_id, agent_id=agent_id, run_id=run_id, progress=progress)

@@ -13,8 +13,9 @@ MAX_TEXT_CHARS: Final = 262_144
 MAX_ID_CHARS: Final = 1_024
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST: Final = -62_135_596_800_000_000  # 0001-01-01
-_LAST: Final = 253_402_300_799_999_999  # 9999-12-31
+#: The first and the last instant that memkit takes, in microseconds since 1970 UTC.
+FIRST_MICROS: Final = -62_135_596_800_000_000  # 0001-01-01
+LAST_MICROS: Final = 253_402_300_799_999_999  # 9999-12-31
 
 
 def to_micros(moment: datetime) -> int:
@@ -25,7 +26,7 @@ def to_micros(moment: datetime) -> int:
     """
     delta = moment - _EPOCH
     micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-    if not _FIRST <= micros <= _LAST:
+    if not FIRST_MICROS <= micros <= LAST_MICROS:
         raise UsageError(f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC")
     return micros
 

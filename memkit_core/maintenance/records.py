@@ -12,18 +12,51 @@ import base64
 import binascii
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    model_validator,
+)
 
-from ..types import MAX_ID_CHARS, MAX_TEXT_CHARS
+from ..checks import FIRST_MICROS, LAST_MICROS, check_id, check_text
+from ..pipeline.ingest import parse_metadata
+from ..results import AddResult
+from ..types import FLAG_ASKS, FLAG_QUESTION, FLAG_SMALLTALK
 
 FORMAT: Final = "memkit-export"
 VERSION: Final = 1
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Flag = Annotated[int, Field(ge=0, le=1)]
-Micros = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
-Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+Micros = Annotated[int, Field(ge=FIRST_MICROS, le=LAST_MICROS)]
+#: What joins a memory's versions may exceed what one call may bring, as every update may add keys.
+MAX_METADATA_CHARS: Final = 1024 * 1024
+#: All flags that a text can have, together.
+_FLAGS: Final = FLAG_QUESTION | FLAG_SMALLTALK | FLAG_ASKS
+
+
+def _said(text: str) -> str:
+    if not check_text(text, "text").strip():
+        raise ValueError("a text is empty")
+    return text
+
+
+Id = Annotated[str, AfterValidator(lambda value: check_id(value, "an id"))]
+Text = Annotated[str, AfterValidator(_said)]
+Remark = Annotated[str, AfterValidator(lambda value: check_text(value, "a remark", max_chars=65_536))]
+Label = Annotated[
+    str, Field(min_length=1), AfterValidator(lambda value: check_text(value, "a label", max_chars=256))
+]
+Metadata = Annotated[
+    dict[str, Any], AfterValidator(lambda value: parse_metadata(value, max_chars=MAX_METADATA_CHARS))
+]
+Origin = Literal["user", "assistant", "tool", "document", "system"]
+Flags = Annotated[int, Field(ge=0, le=_FLAGS)]
 
 
 def _decoded(value: object) -> object:
@@ -33,9 +66,18 @@ def _decoded(value: object) -> object:
         raw = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("a vector is base64") from None
+    _check_vector(raw)
+    return raw
+
+
+def _check_vector(raw: bytes) -> None:
+    import numpy as np
+
     if not raw or len(raw) % 2:
         raise ValueError("a vector is made of halves")
-    return raw
+    array = np.frombuffer(raw, dtype="<f2").astype(np.float64)
+    if not 0.99 < float(np.dot(array, array)) < 1.01:  # also false for what is no number
+        raise ValueError("a vector is finite and of unit length")
 
 
 Vector = Annotated[
@@ -43,6 +85,24 @@ Vector = Annotated[
     BeforeValidator(_decoded),
     PlainSerializer(lambda raw: base64.b64encode(raw).decode("ascii"), when_used="json"),
 ]
+
+
+class _Job(BaseModel):
+    """What a pending batch is to be extracted with."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    metadata: Metadata
+    expires_at: Micros | None
+    memory_type: None
+
+
+def _job(text: str) -> str:
+    _Job.model_validate_json(check_text(text, "a job", max_chars=2 * MAX_METADATA_CHARS))
+    return text
+
+
+Job = Annotated[str, AfterValidator(_job)]
 
 
 class _Record(BaseModel):
@@ -78,7 +138,7 @@ class Header(_Record):
     format: Literal["memkit-export"] = "memkit-export"
     version: Count = VERSION
     embedding: Identity | None
-    analyzer: str
+    analyzer: Label
     counts: Counts
 
 
@@ -106,13 +166,25 @@ class Batch(_Scoped):
     pending: Flag
     size: Annotated[int, Field(ge=0, le=1_000_000)]
     recorded_at: Micros
-    job: str | None
-    attempts: Count
+    job: Job | None
+    attempts: Annotated[int, Field(ge=0, lt=2**31)]
     not_before: Micros
-    last_error: str | None
+    last_error: Remark | None
     idempotency_key: Id | None
-    fingerprint: str | None
+    fingerprint: Label | None
     result: str | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Batch:
+        if (self.job is not None) != bool(self.pending):
+            raise ValueError("a batch has a job as long as it is pending")
+        if self.idempotency_key is None and (self.fingerprint, self.result) != (None, None):
+            raise ValueError("only calls with an idempotency key leave a result")
+        if self.result is not None:
+            result = AddResult.model_validate_json(self.result)
+            if self.pending or result.batch_id != self.uuid or result.replayed:
+                raise ValueError("the result is not that of the batch")
+        return self
 
 
 class Message(_Record):
@@ -124,8 +196,8 @@ class Message(_Record):
     role: Literal["user", "assistant", "system", "tool"]
     actor_id: Id | None
     content: Text
-    origin: str
-    flags: Count
+    origin: Origin
+    flags: Flags
     observed_at: Micros
     recorded_at: Micros
     indexed: Flag
@@ -143,10 +215,10 @@ class Memory(_Scoped):
     revision: Annotated[int, Field(ge=1, lt=2**62)]
     actor_id: Id | None
     text: Text
-    memory_type: str | None
-    metadata: dict[str, Any]
-    origin: str
-    trust: str
+    memory_type: None
+    metadata: Metadata
+    origin: Origin
+    trust: Literal["trusted", "untrusted"]
     event_time: Micros | None
     valid_from: Micros
     valid_to: Micros | None
@@ -156,10 +228,21 @@ class Memory(_Scoped):
     deleted_at: Micros | None
     superseded_by: Id | None
     expires_at: Micros | None
-    flags: Count
-    kind_of_fact: str
-    sources: list[str]
+    flags: Flags
+    kind_of_fact: Label
+    sources: Annotated[list[str], Field(max_length=1_000_000)]
     vector: Vector | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Memory:
+        closed = (self.valid_to, self.deleted_at, self.superseded_by)
+        if self.retired_at is None and closed != (None, None, None):
+            raise ValueError("a current version has no end and no successor")
+        if self.retired_at is not None and self.valid_to is None:
+            raise ValueError("a version that is no longer current has an end")
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError("a source is named twice")
+        return self
 
 
 class Event(_Record):
@@ -170,7 +253,7 @@ class Event(_Record):
     memory_id: Id
     operation: Literal["ADD", "UPDATE", "DELETE"]
     revision: Annotated[int, Field(ge=1, lt=2**62)]
-    reason: str
+    reason: Remark
     actor_id: Id | None
     recorded_at: Micros
     batch: Id | None

@@ -6,15 +6,17 @@ import gzip
 import hashlib
 import json
 import os
+import stat
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, cast
+from uuid import uuid4
 
 from pydantic import ValidationError
 
 from ..admin_results import ExportResult, ImportResult
-from ..errors import EmbeddingMismatchError, SchemaVersionError, TransferError
+from ..errors import EmbeddingMismatchError, SchemaVersionError, TransferError, UsageError
 from ..pipeline.index import update_index
 from ..pipeline.services import Services
 from ..protocols import MaintainableStore, Runtime
@@ -44,6 +46,7 @@ async def export(
     Raises:
         IntegrityError: The store is damaged. No file was written.
         TransferError: The file cannot be written. What was there under its name still is.
+        UsageError: What is there under its name is no regular file.
     """
     return await rt.call(lambda: _export(store, path, progress, owners))
 
@@ -51,10 +54,11 @@ async def export(
 def _export(
     store: MaintainableStore, path: Path, progress: Progress, owners: Collection[OwnerKey] | None
 ) -> ExportResult:
-    draft = path.with_name(f"{path.name}.partial")
     try:
+        target = _target(path)
+        draft = target.with_name(f".{uuid4().hex}.partial")
         try:
-            with draft.open("wb") as raw:
+            with draft.open("xb") as raw:
                 if path.name.endswith(".gz"):
                     # Neither name nor time inside: the same content gives the same bytes.
                     with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
@@ -64,12 +68,34 @@ def _export(
                 raw.flush()
                 os.fsync(raw.fileno())
             size = draft.stat().st_size
-            draft.replace(path)
+            draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
         raise TransferError(f"cannot write {path}: {error}. Nothing was changed", reason="file") from error
     return ExportResult(path=str(path), bytes=size, sha256=out.digest.hexdigest(), **_figures(out.counts))
+
+
+def _target(path: Path) -> Path:
+    """The file that is meant, behind whatever links lead there.
+
+    Raises:
+        OSError: It cannot be looked at.
+        UsageError: There is something else under its name.
+    """
+    try:
+        target = path.resolve()
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"{str(path)!r} cannot be the name of a file: {error}. Nothing was changed"
+        ) from None
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} is there, and is no regular file: name another. Nothing was changed")
+    return target
 
 
 def _figures(counts: Counts) -> dict[str, Any]:
@@ -180,6 +206,8 @@ def read_lines(path: Path) -> Iterator[Line]:
         TransferError: It is damaged, cut short, or no export.
     """
     reader = _In(path)
+    if path.exists() and not path.is_file():  # to open a pipe would be to wait for whoever writes to it
+        raise TransferError(f"cannot read {path}: it is no regular file. Nothing was changed", reason="file")
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"

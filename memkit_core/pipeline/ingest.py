@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
+from ..checks import FIRST_MICROS, LAST_MICROS
 from ..errors import UsageError
 from ..types import Message, Micros, Role, check_id, check_text, parse_time
 
@@ -24,6 +25,8 @@ _ROLES: Final[dict[str, Role]] = {
     "tool": "tool",
     "function": "tool",
 }
+#: Where text may come from.
+ORIGINS: Final = ("user", "assistant", "tool", "document", "system")
 #: What LangChain calls the type of a message that was put together from a stream.
 _CHUNKS: Final = {
     "HumanMessageChunk": "human",
@@ -81,7 +84,7 @@ def _is_langchain(value: object) -> bool:
 def _message(item: object, number: int, actor_id: str | None, observed_at: Micros) -> Message | None:
     where = f"message {number}"
     if isinstance(item, Message):
-        check_text(item.content, where)
+        _check_ready(item, where)
         return item if item.content.strip() else None
     name: object = None
     said: object = None
@@ -122,6 +125,19 @@ def _message(item: object, number: int, actor_id: str | None, observed_at: Micro
     )
 
 
+def _check_ready(message: Message, where: str) -> None:
+    """A message that comes as memkit's own type, with nothing in it that others could not say."""
+    check_text(message.content, where)
+    if message.role not in _ROLES.values() or message.origin not in ORIGINS:
+        raise UsageError(
+            f"{where}: roles are user, assistant, system and tool, and origins {', '.join(ORIGINS)}"
+        )
+    if message.actor_id is not None:
+        check_id(message.actor_id, f"{where}: actor_id")
+    if not FIRST_MICROS <= message.observed_at <= LAST_MICROS:
+        raise UsageError(f"{where}: observed_at lies outside the years 1 to 9999 in UTC")
+
+
 def _text(content: object, where: str) -> str:
     """Text of a message's content; parts that are not text leave a mark in their place."""
     if content is None:
@@ -151,11 +167,11 @@ def _text(content: object, where: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def parse_metadata(metadata: object) -> dict[str, Any]:
+def parse_metadata(metadata: object, *, max_chars: int = MAX_METADATA_CHARS) -> dict[str, Any]:
     """A caller's metadata as a plain JSON object, independent of the caller's own.
 
     Raises:
-        UsageError: It is not a dict with string keys and JSON values, or is over 65,536 characters of JSON.
+        UsageError: It is not a dict with string keys and JSON values, or is too long as JSON.
     """
     if metadata is None:
         return {}
@@ -173,7 +189,7 @@ def parse_metadata(metadata: object) -> dict[str, Any]:
         text = json.dumps(given, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"metadata must be JSON: {error}") from None
-    check_text(text, "metadata as JSON", max_chars=MAX_METADATA_CHARS)
+    check_text(text, "metadata as JSON", max_chars=max_chars)
     parsed: dict[str, Any] = json.loads(text)
     _check_nesting(given, parsed, 1)
     return parsed

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
+from ..errors import UsageError
 from ..protocols import Candidates, MaintainableStore, OwnerState, Query, Runtime, SearchRequest
-from ..types import Ref, Space
+from ..types import Ref, Space, check_text
 from .services import Services
 
 #: How many times the pool an index is asked for at most, when much of what it proposes is no longer current.
@@ -89,8 +91,30 @@ async def _proposed(
     assert index is not None  # find_candidates saw to both
     assert vector is not None
     owner = request.query.scope.owner
-    refs = await rt.call(lambda: index.propose(owner, vector, space=space, limit=limit))
-    return [ref for ref in refs if ref.space == space]
+    return await rt.call(
+        lambda: [
+            ref
+            for ref in index.propose(owner, vector, space=space, limit=limit)
+            if _is_ref(ref) and ref.space == space
+        ]
+    )
+
+
+def _is_ref(ref: object) -> bool:
+    """Whether a proposal is a ref that a store could know; an index may answer anything."""
+    if not isinstance(ref, Ref):
+        return False
+    # Nothing makes sure at run time that the fields are what they are declared as.
+    space, ident, revision = cast("tuple[object, object, object]", (ref.space, ref.id, ref.revision))
+    if type(space) is not str or type(ident) is not str or type(revision) is not int:
+        return False
+    if not 0 < revision < 2**63:
+        return False
+    try:
+        check_text(ident, "id")
+    except UsageError:
+        return False
+    return True
 
 
 def _lost(name: str) -> str:

@@ -18,7 +18,8 @@ class ReindexResult(Result):
         embedded: Texts that were given a vector now. ``embedding_calls``: what that took.
         index: The derived index that was rebuilt, None if there is none. ``indexed``: how many refs it was
             given, or is still to be given if ``failed`` says so.
-        failed: What did not work. The rest is done, and another ``reindex`` or ``flush`` tries again.
+        failed: What did not work; the rest is done. Another ``reindex`` tries again. ``flush`` does as well,
+            unless it was the index that could not be cleared.
     """
 
     units: int

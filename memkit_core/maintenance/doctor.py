@@ -13,6 +13,7 @@ from ..pipeline.services import Services
 from ..protocols import Damage, DamageKind, InspectableIndex, Inspected, MaintainableStore, Runtime
 from .progress import Progress
 from .reindex import rebuild_index
+from .state import index_differences
 
 _log = logging.getLogger(__name__)
 
@@ -104,20 +105,16 @@ async def _inspect_index(
         return [], None
     if not isinstance(index, InspectableIndex):
         return [], f"the index {index.name!r} cannot say what it holds, and was not checked"
-    keys = index.keys
+    problems: list[str] = []
+    if index.name in await rt.call(store.index_rebuilds):
+        problems.append("it was cleared and not filled again")
     try:
-        held = set(await rt.call(lambda: list(keys())))
+        problems += await index_differences(rt, index.name, index, store)
+    except StorageError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a foreign index raises, the record store has the truth
-        return [], f"the index {index.name!r} cannot be read: {type(error).__name__}"
-    wanted = await rt.call(lambda: store.index_refs(index.name))
-    missing = sum(certain and key not in held for key, certain in wanted.items())
-    extra = len(held - wanted.keys())
-    counts = {"refs are missing": missing, "refs are of no text": extra}
-    return [
-        Damage(kind="index", table=index.name, key="", problem=f"{count} {what}")
-        for what, count in counts.items()
-        if count
-    ], None
+        problems.append(f"it cannot be read, and was not checked: {type(error).__name__}")
+    return [Damage(kind="index", table=index.name, key="", problem=problem) for problem in problems], None
 
 
 async def _notes(rt: Runtime, services: Services, store: MaintainableStore, held: str | None) -> list[str]:
@@ -127,8 +124,11 @@ async def _notes(rt: Runtime, services: Services, store: MaintainableStore, held
     bare = [] if services.embedder is None else await rt.call(lambda: store.missing_vectors(limit=1))
     if bare:
         notes.append("some texts have no vector yet: flush() adds them")
+    told = isinstance(services.index, InspectableIndex)
     for name in await rt.call(store.index_rebuilds):
-        notes.append(f"the index {name!r} was cleared and not filled again: reindex() does it")  # noqa: PERF401
+        if told and services.indexes == (name,):
+            continue
+        notes.append(f"the index {name!r} was cleared and not filled again: reindex() does it")
     for name, count in (await rt.call(store.pending_index_work)).items():
         notes.append(f"the index {name!r} has {count} changes still to come: flush() brings them")
     return notes

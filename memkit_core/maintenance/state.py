@@ -100,19 +100,37 @@ async def health(rt: Runtime, services: Services, store: MaintainableStore) -> H
     return HealthReport(checks=checks)
 
 
+async def index_differences(
+    rt: Runtime, name: str, index: InspectableIndex, store: MaintainableStore
+) -> list[str]:
+    """In words, how what an index holds differs from what it should hold; what is on its way does not count.
+
+    Raises:
+        Exception: Whatever the index raises if it cannot be read.
+    """
+    keys = index.keys
+    before = await rt.call(lambda: store.index_refs(name))
+    held = await rt.call(lambda: set(keys()))
+    wanted = await rt.call(lambda: store.index_refs(name))  # others may have written meanwhile
+    missing = sum(certain and before.get(key, False) and key not in held for key, certain in wanted.items())
+    extra = len(held - wanted.keys() - before.keys())
+    counts = {"refs are missing": missing, "refs are of no text": extra}
+    return [f"{count} {what}" for what, count in counts.items() if count]
+
+
 async def _index(rt: Runtime, services: Services, store: MaintainableStore) -> str:
     """What is known of the derived index.
 
     Raises:
         Exception: Whatever the index raises if it cannot be reached.
-        RuntimeError: It was cleared and not filled again.
+        RuntimeError: It does not hold what it should, or was cleared and not filled again.
     """
     index = services.index
     assert index is not None  # the caller saw to it
     held = await rt.call(store.embedding_identity)
     if isinstance(index, InspectableIndex):
-        keys = index.keys
-        await rt.call(lambda: next(iter(keys()), None))
+        if differences := await index_differences(rt, index.name, index, store):
+            raise RuntimeError(f"{', '.join(differences)}: reindex() rebuilds it")
     elif held is not None:
         probe = [1.0] + [0.0] * (held.dimension - 1)
         nobody = OwnerKey("run", "memkit health")

@@ -10,6 +10,7 @@ import pytest
 
 from memkit_core import AsyncMemory, Memory, Usage, UsageError
 from memkit_core.testing import FaultyEmbeddings, HashEmbeddings, ScriptedChatModel
+from memkit_core.types import OwnerKey, Ref
 
 from .test_reindex import DictIndex
 
@@ -84,7 +85,47 @@ def test_health_tells_what_is_sick(tmp_path: Path) -> None:
         assert not report.ok
         assert [check.name for check in report.checks if not check.ok] == ["index dict"]
         assert "unreachable" in str(report)
-        assert memory.admin.doctor().notes
+        report = memory.admin.doctor()
+        assert report.notes
+        assert [(finding.kind, finding.key) for finding in report.findings] == [("index", "")]
+        assert "OSError" in report.findings[0].problem
+        assert not report.ok
+
+
+def test_health_counts_what_the_index_holds(tmp_path: Path) -> None:
+    index = DictIndex()
+    with Memory(
+        llm="verbatim", embedder=HashEmbeddings(), store=tmp_path / "m.db", vector_store=index
+    ) as memory:
+        memory.add(["I like tea", "I like chess"], user_id="ana")
+        key = next(iter(index.entries))
+        vector = index.entries.pop(key)
+        assert "1 refs are missing" in str(memory.admin.health())
+        index.entries[key] = vector
+        index.entries[OwnerKey("user", "ana"), Ref("memory", "nothing")] = vector
+        assert "1 refs are of no text" in str(memory.admin.health())
+        index.clear()
+        assert [check.name for check in memory.admin.health().checks if not check.ok] == ["index dict"]
+        assert memory.admin.reindex().ok
+        assert memory.admin.health().ok
+
+
+def test_an_index_that_was_cleared_and_not_filled_is_a_finding(tmp_path: Path) -> None:
+    index = DictIndex()
+    with Memory(
+        llm="verbatim", embedder=HashEmbeddings(), store=tmp_path / "m.db", vector_store=index
+    ) as memory:
+        memory.add("I like tea", user_id="ana")
+        index.broken = True
+        assert not memory.admin.reindex().ok
+        index.broken = False
+        assert not memory.admin.health().ok
+        report = memory.admin.doctor()
+        assert [finding.kind for finding in report.findings] == ["index"]
+        assert "not filled again" in report.findings[0].problem
+        assert memory.admin.doctor(repair=True).ok
+        assert memory.admin.doctor().findings == []
+        assert memory.admin.health().ok
 
 
 def test_stats(tmp_path: Path) -> None:

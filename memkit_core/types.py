@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
+from .checks import FIRST_MICROS as FIRST_MICROS
+from .checks import LAST_MICROS as LAST_MICROS
 from .checks import MAX_ID_CHARS as MAX_ID_CHARS
 from .checks import MAX_TEXT_CHARS as MAX_TEXT_CHARS
 from .checks import check_id as check_id

@@ -23,10 +23,9 @@ from pydantic import (
     model_validator,
 )
 
-from ..checks import FIRST_MICROS, LAST_MICROS, check_id, check_text
 from ..pipeline.ingest import parse_metadata
 from ..results import AddResult
-from ..types import FLAG_ASKS, FLAG_QUESTION, FLAG_SMALLTALK
+from ..types import FIRST_MICROS, FLAG_ASKS, FLAG_QUESTION, FLAG_SMALLTALK, LAST_MICROS, check_id, check_text
 
 FORMAT: Final = "memkit-export"
 VERSION: Final = 1

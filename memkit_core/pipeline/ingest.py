@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from ..checks import FIRST_MICROS, LAST_MICROS
 from ..errors import UsageError
-from ..types import Message, Micros, Role, check_id, check_text, parse_time
+from ..types import FIRST_MICROS, LAST_MICROS, Message, Micros, Role, check_id, check_text, parse_time
 
 MAX_MESSAGES: Final = 50_000
 MAX_METADATA_CHARS: Final = 65_536

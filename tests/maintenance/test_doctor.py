@@ -180,3 +180,22 @@ def test_a_text_of_another_type_is_told_and_left_alone(path: Path) -> None:
         assert [(finding.kind, finding.table, finding.key) for finding in left] == [
             ("truth", "memories", "3")
         ]
+
+
+def test_a_vector_that_moved_to_another_text_is_told_and_made_anew(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        rows = db.execute("SELECT unit, crc32, data FROM vectors WHERE space = 0 LIMIT 2").fetchall()
+        (one, *first), (other, *second) = rows
+        for unit, row in ((one, second), (other, first)):
+            db.execute("UPDATE vectors SET crc32 = ?, data = ? WHERE space = 0 AND unit = ?", (*row, unit))
+    db.close()
+    with opened(path) as memory:
+        assert [finding.table for finding in memory.admin.doctor().findings] == ["vectors"] * 2
+        assert memory.admin.doctor(repair=True).ok
+        memory.flush()
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT unit, data FROM vectors WHERE space = 0 LIMIT 2").fetchall() == [
+            (one, first[1]),
+            (other, second[1]),
+        ]
+    db.close()

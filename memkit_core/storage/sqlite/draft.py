@@ -11,7 +11,7 @@ from ...types import Micros
 from .changes import note
 from .driver import Connection
 from .prepare import Terms
-from .rows import MEMORY, RETIRED, TURN, crc32, digest
+from .rows import MEMORY, RETIRED, TURN, digest, vector_sum
 
 MEMORY_INSERT: Final = (
     "INSERT INTO memories (unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind,"
@@ -123,7 +123,7 @@ class Draft:
         self._embedded[TURN if space == TURN else MEMORY].append((unit,))
 
     def _add_vector(self, space: int, unit: int, data: bytes) -> None:
-        self._vectors.append((self.owner, space, unit, crc32(data), data))
+        self._vectors.append((self.owner, space, unit, vector_sum(self.owner, space, unit, data), data))
         self._touch(space, unit, 0, 0)
         self._dimension = len(data) // 2
 
@@ -143,12 +143,23 @@ class Draft:
         """Move a version that is already written from the current space to the retired one."""
         owner = self.owner
         self._moved += [(owner, MEMORY, term, unit) for term in terms.counts]
-        self.connection.execute(
-            "UPDATE vectors SET space = ? WHERE owner = ? AND space = ? AND unit = ?",
-            (RETIRED, owner, MEMORY, unit),
-        )
+        self._retire_vector(unit)
         self._touch(MEMORY, unit, -1, -terms.length)
         self._touch(RETIRED, unit, 1, terms.length)
+
+    def _retire_vector(self, unit: int) -> None:
+        place = (self.owner, MEMORY, unit)
+        row = self.connection.execute(
+            "SELECT data, crc32 FROM vectors WHERE owner = ? AND space = ? AND unit = ?", place
+        ).fetchone()
+        if row is not None:
+            # What did not match before must not match afterwards.
+            damage = row[1] ^ vector_sum(*place, row[0])
+            checksum = vector_sum(self.owner, RETIRED, unit, row[0]) ^ damage
+            self.connection.execute(
+                "UPDATE vectors SET space = ?, crc32 = ? WHERE owner = ? AND space = ? AND unit = ?",
+                (RETIRED, checksum, *place),
+            )
 
     def unindex_message(self, unit: int, terms: Terms) -> None:
         """Take a message out of search."""

@@ -12,7 +12,7 @@ from .changes import damaged
 from .driver import Connection
 from .inspection import Inspection
 from .reindex import ROWS, UNITS, owners_in, stored_key, stored_terms
-from .rows import MEMORY, RETIRED, TURN, crc32
+from .rows import MEMORY, RETIRED, TURN, vector_sum
 from .vectors import read_identity
 
 _CHUNK: Final = 1_000
@@ -109,7 +109,7 @@ class _Owner:
             "SELECT space, unit, crc32, data FROM vectors WHERE owner = ?", (self._owner,)
         ):
             size = len(data) if size is None else size
-            if crc32(data) != checksum or len(data) != size:
+            if vector_sum(self._owner, space, unit, data) != checksum or len(data) != size:
                 self._seen.derived(
                     "vectors", f"{self._owner}/{space}/{unit}", "it does not match its checksum"
                 )

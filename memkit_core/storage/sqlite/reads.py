@@ -187,7 +187,8 @@ def pending_batches(connection: Connection, owner: OwnerKey | None) -> int:
 def index_work(connection: Connection, index: str, limit: int) -> list[IndexWork]:
     """See ``RecordStore.index_work``. A unit that has left its space since is to be deleted."""
     rows = connection.execute(
-        "SELECT w.sequence, o.kind, o.value, w.space, w.ref_id, w.revision, w.attempts, v.data, v.crc32"
+        "SELECT w.sequence, o.kind, o.value, w.space, w.ref_id, w.revision, w.attempts, v.data, v.crc32,"
+        " w.owner, w.unit"
         " FROM index_work w JOIN owners o ON o.id = w.owner LEFT JOIN vectors v ON w.removed = 0"
         " AND v.owner = w.owner AND v.space = w.space AND v.unit = w.unit"
         " WHERE w.index_name = ? ORDER BY w.sequence LIMIT ?",
@@ -198,8 +199,8 @@ def index_work(connection: Connection, index: str, limit: int) -> list[IndexWork
             sequence=sequence,
             owner=OwnerKey(kind, value),
             ref=Ref(SPACE_NAMES[int(space)], ref_id, revision),
-            vector=None if data is None else unpack_vector(data, checksum),
+            vector=None if data is None else unpack_vector((number, space, unit), data, checksum),
             attempts=attempts,
         )
-        for sequence, kind, value, space, ref_id, revision, attempts, data, checksum in rows
+        for sequence, kind, value, space, ref_id, revision, attempts, data, checksum, number, unit in rows
     ]

@@ -91,19 +91,24 @@ def pack_vector(vector: Vector) -> bytes:
 
 
 def crc32(data: bytes) -> int:
-    """The checksum that is stored beside a vector."""
+    """The checksum of some bytes."""
     return zlib.crc32(data)
 
 
-def unpack_vector(data: bytes, checksum: int) -> Vector:
-    """A stored vector in single precision, at unit length.
+def vector_sum(owner: int, space: int, unit: int, data: bytes) -> int:
+    """The checksum that is stored beside a vector: of its place as well, so that it stays with its text."""
+    return zlib.crc32(data, zlib.crc32(b"%d/%d/%d/" % (owner, space, unit)))
+
+
+def unpack_vector(place: tuple[int, int, int], data: bytes, checksum: int) -> Vector:
+    """A stored vector in single precision, at unit length; its place is its owner, space and unit.
 
     Raises:
         IntegrityError: The bytes do not fit their checksum.
     """
     import numpy as np
 
-    if zlib.crc32(data) != checksum:
+    if vector_sum(*place, data) != checksum:
         raise IntegrityError("a stored vector does not match its checksum; restore the file from a backup")
     array = np.frombuffer(data, dtype="<f2").astype(np.float32)
     unit: NDArray[np.float32] = array / np.sqrt(np.dot(array, array))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ...errors import IntegrityError
 from . import changes
 from .driver import Connection
 from .partition import NEVER, UNIT, UNKNOWN, Floats, Ints, Mask, Partition, Room, Rows, partition_of
-from .rows import MEMORY, RETIRED, TURN
+from .rows import MEMORY, RETIRED, TURN, vector_sum
 
 _MEMORY_NUMBERS: Final = (
     *("m.unit", "m.length", f"COALESCE(m.event_time, {UNKNOWN})", "m.flags"),
@@ -206,7 +205,8 @@ def _find_vectors(
     if not found:
         return np.empty(0, dtype=np.intp), np.empty((0, 0), dtype=np.uint16)
     of_units, blobs, sums = zip(*found, strict=True)
-    if len(set(map(len, blobs))) != 1 or tuple(map(zlib.crc32, blobs)) != sums:
+    expected = tuple(vector_sum(owner, space, unit, data) for unit, data in zip(of_units, blobs, strict=True))
+    if len(set(map(len, blobs))) != 1 or expected != sums:
         raise IntegrityError(_DAMAGED)
     halves = np.frombuffer(b"".join(blobs), dtype="<u2").reshape(len(blobs), -1)
     return np.searchsorted(units, np.array(of_units, dtype=np.int64)), halves

@@ -14,7 +14,16 @@ from .batches import complete_batch, insert_batch, owner_for_writing, replay
 from .draft import Draft, next_unit
 from .driver import Connection
 from .prepare import PreparedAdd, PreparedBatch, PreparedCommit, PreparedUpdate, Terms, payload_hash
-from .rows import M_RECORD_COLUMNS, MEMORY, RECORD_COLUMNS, TURN, dump_metadata, record_of, records_of
+from .rows import (
+    M_RECORD_COLUMNS,
+    MEMORY,
+    RECORD_COLUMNS,
+    TURN,
+    dump_metadata,
+    record_of,
+    records_of,
+    vector_sum,
+)
 from .seals import advance_owner, memory_seal, seal_batch
 from .usage import add_usage
 from .vectors import check_identity, set_identity
@@ -290,9 +299,12 @@ class _Commit:
 
     def _vector_of(self, unit: int) -> bytes | None:
         row = self._connection.execute(
-            "SELECT data FROM vectors WHERE owner = ? AND space = ? AND unit = ?", (self._owner, MEMORY, unit)
+            "SELECT data, crc32 FROM vectors WHERE owner = ? AND space = ? AND unit = ?",
+            (self._owner, MEMORY, unit),
         ).fetchone()
-        return None if row is None else row[0]
+        if row is None or vector_sum(self._owner, MEMORY, unit, row[0]) != row[1]:
+            return None  # a damaged one is made anew
+        return bytes(row[0])
 
     def _carried_sources(self, unit: int) -> dict[int, str]:
         rows = self._connection.execute(

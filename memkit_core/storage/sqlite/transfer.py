@@ -15,7 +15,7 @@ from .driver import Connection, Error, typed
 from .prepare import payload_hash
 from .reindex import rebuild_owner
 from .repair import add_names, inspect
-from .rows import MEMORY, RETIRED, SPACE_CODES, TURN, crc32, digest, dump_metadata
+from .rows import MEMORY, RETIRED, SPACE_CODES, TURN, digest, dump_metadata, vector_sum
 from .seals import BATCH_SEALED, batch_seal, closed_seal, hidden_seal, memory_seal, owner_seal
 from .vectors import identity_of, set_identity
 

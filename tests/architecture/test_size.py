@@ -12,7 +12,6 @@ MAX_FUNCTION_LINES = 60
 LONG_FILES = {
     "memkit_core.filters": "one language: its classes, its two spellings and the definition of a match",
     "memkit_core.memory": "signatures and docstrings only: what a user reads in one place",
-    "memkit_core.protocols": "declarations and their docstrings only; a backend's author reads them together",
     "memkit_core.results": "declarations only: the typed answers of every verb",
     "memkit_core.verbs": "every verb once, with its checks; splitting it would split the checks they share",
 }

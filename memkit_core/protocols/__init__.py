@@ -1,0 +1,55 @@
+"""What a backend must do. Conformance classes for each protocol are in ``memkit_core.testing``.
+
+Every method is synchronous and safe to call from several threads; the runtime decides on which thread it
+runs. Reads see every commit that was acknowledged before they began, from any process.
+"""
+
+from __future__ import annotations
+
+from .indexes import GraphStore, IndexEntry, InspectableIndex, VectorIndex
+from .reading import Candidates, OwnerState, Query, Scored, SearchRequest, Unembedded
+from .records import IndexWork, RecordStore
+from .running import Runtime
+from .upkeep import Damage, DamageKind, Inspected, MaintainableStore
+from .writing import (
+    AddMemory,
+    Applied,
+    Change,
+    ChangeSet,
+    CiteMemory,
+    CommitReceipt,
+    NewBatch,
+    RetireMemory,
+    StoredBatch,
+    UpdateMemory,
+)
+
+__all__ = [
+    "AddMemory",
+    "Applied",
+    "Candidates",
+    "Change",
+    "ChangeSet",
+    "CiteMemory",
+    "CommitReceipt",
+    "Damage",
+    "DamageKind",
+    "GraphStore",
+    "IndexEntry",
+    "IndexWork",
+    "InspectableIndex",
+    "Inspected",
+    "MaintainableStore",
+    "NewBatch",
+    "OwnerState",
+    "Query",
+    "RecordStore",
+    "RetireMemory",
+    "Runtime",
+    "Scored",
+    "SearchRequest",
+    "StoredBatch",
+    "Unembedded",
+    "UpdateMemory",
+    "VectorIndex",
+]

@@ -1,0 +1,49 @@
+"""What the pipeline may await."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from ..types import EmbeddingCalls
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """What the pipeline may await."""
+
+    async def chat(self, runnable: Any, messages: Any, config: Any = None) -> Any:
+        """The reply of a LangChain runnable."""
+        ...
+
+    async def embed_documents(self, embedder: EmbeddingCalls, texts: list[str]) -> Any:
+        """Unit-length float32 vectors of shape (len(texts), dim)."""
+        ...
+
+    async def embed_query(self, embedder: EmbeddingCalls, text: str) -> Any:
+        """A unit-length float32 vector of shape (dim,)."""
+        ...
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """The result of a storage call."""
+        ...
+
+    async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
+        """All results in order. Waits for every child, then raises the first error in order."""
+        ...
+
+    async def wait(self, jobs: Sequence[Future[Any]], seconds: float | None) -> int:
+        """How many jobs are still not done after so many seconds; None waits for all."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Nothing, later."""
+        ...
+
+    def exclusive(self, key: Hashable) -> AbstractAsyncContextManager[None]:
+        """``async with``: one holder of the key at a time, in this process, fair."""
+        ...

@@ -14,7 +14,7 @@ from .tokens import counted
 
 _BESIDE = re.compile(r"(?P<what>add|search) beside (?P<rows>[\d,]+)\.cpu")
 _MINE = "memkit"
-_NO_COST = ("hits", "calls")
+_NO_COST = ("hits", "calls", "facts lost")
 
 
 @dataclass(slots=True)

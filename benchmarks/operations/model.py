@@ -79,7 +79,10 @@ class ConcurrentAdds(Operation):
         self._subject.chat.taken()
         async with Ticker() as ticker:
             with timed(taken, "all"):
-                await asyncio.gather(*(self._subject.aadd(self._case.messages, user) for user in users))
+                kept = await asyncio.gather(
+                    *(self._subject.aadd(self._case.messages, user) for user in users)
+                )
         calls, _ = self._subject.chat.taken()
         taken["calls"].append(len(calls))
         taken["longest gap, ms"].append(ticker.longest)
+        taken["facts lost"].append(len(users) * len(self._case.facts) - sum(kept))

@@ -87,6 +87,6 @@ class Subject(ABC):
         """Keep statements as they are, before ``aadd`` is measured."""
         self.add_batch(texts, user)
 
-    async def aadd(self, messages: list[dict[str, str]], user: str) -> None:
-        """``add`` without blocking the loop."""
+    async def aadd(self, messages: list[dict[str, str]], user: str) -> int:
+        """``add`` without blocking the loop; how many facts it says it has kept."""
         raise NotImplementedError

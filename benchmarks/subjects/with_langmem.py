@@ -75,8 +75,10 @@ class LangMem(Subject):
     def add(self, messages: list[dict[str, str]], user: str) -> None:
         _check(self._manager.invoke({"messages": messages}, config=_config(user)))
 
-    async def aadd(self, messages: list[dict[str, str]], user: str) -> None:
-        _check(await self._manager.ainvoke({"messages": messages}, config=_config(user)))
+    async def aadd(self, messages: list[dict[str, str]], user: str) -> int:
+        puts = await self._manager.ainvoke({"messages": messages}, config=_config(user))
+        _check(puts)
+        return len(puts)
 
 
 def _config(user: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Mem0(Subject):
     """The open-source edition without its optional extras (BM25 and entities need downloaded models)."""
 
     name = "mem0"
-    distributions = ("mem0ai", "qdrant-client", "langchain-core")
+    distributions = ("mem0ai", "qdrant-client", "chromadb", "langchain-core")
     abilities = frozenset({"store", "reopen", "model", "async"})
     import_code = "import mem0"
     open_code = _OPEN
@@ -37,7 +37,9 @@ class Mem0(Subject):
         "entity search need models from the network",
         "batch-add": "takes a list of messages, and stores and embeds them one by one",
         "model-add": "asks once: new memories are added and old ones left as they are",
-        "concurrent-adds": "asks once; the synchronous model runs on the default executor's threads",
+        "concurrent-adds": "asks once; the synchronous model runs on the default executor's threads; on "
+        "Chroma, since Qdrant's local mode is made for one thread (adds at once raise IndexError "
+        "or lose facts)",
     }
     fill_rows = 200
 
@@ -46,10 +48,19 @@ class Mem0(Subject):
         chat: Any = import_module("benchmarks.chat")
         self.chat = chat.ScriptedChat(_script, latency=self.opening.latency)
         kind = mem0.AsyncMemory if self.opening.asynchronous else mem0.Memory
-        store = {"path": str(self.folder / "qdrant"), "on_disk": True, "embedding_model_dims": DIMENSION}
+        store: dict[str, Any] = {
+            "provider": "qdrant",
+            "config": {
+                "path": str(self.folder / "qdrant"),
+                "on_disk": True,
+                "embedding_model_dims": DIMENSION,
+            },
+        }
+        if self.opening.asynchronous:
+            store = {"provider": "chroma", "config": {"path": str(self.folder / "chroma")}}
         self._memory = kind.from_config(
             {
-                "vector_store": {"provider": "qdrant", "config": store},
+                "vector_store": store,
                 "llm": {"provider": "langchain", "config": {"model": self.chat}},
                 "embedder": {"provider": "langchain", "config": {"model": chat.langchain_table()}},
                 "history_db_path": str(self.folder / "history.db"),
@@ -58,7 +69,8 @@ class Mem0(Subject):
 
     def close(self) -> None:
         self._memory.close()
-        self._memory.vector_store.client.close()  # its own ``close`` keeps the folder locked
+        if not self.opening.asynchronous:
+            self._memory.vector_store.client.close()  # its own ``close`` keeps the folder locked
 
     def add_batch(self, texts: list[str], user: str) -> None:
         self._memory.add(_said(texts), user_id=user, infer=False)
@@ -74,8 +86,8 @@ class Mem0(Subject):
     async def afill(self, texts: list[str], user: str) -> None:
         await self._memory.add(_said(texts), user_id=user, infer=False)
 
-    async def aadd(self, messages: list[dict[str, str]], user: str) -> None:
-        _check(await self._memory.add(messages, user_id=user))
+    async def aadd(self, messages: list[dict[str, str]], user: str) -> int:
+        return len((await self._memory.add(messages, user_id=user))["results"])
 
 
 def _said(texts: list[str]) -> list[dict[str, str]]:

@@ -46,8 +46,10 @@ class Memkit(Subject):
     def add(self, messages: list[dict[str, str]], user: str) -> None:
         _check(self._memory.add(messages, user_id=user))
 
-    async def aadd(self, messages: list[dict[str, str]], user: str) -> None:
-        _check(await self._memory.aio.add(messages, user_id=user))
+    async def aadd(self, messages: list[dict[str, str]], user: str) -> int:
+        result = await self._memory.aio.add(messages, user_id=user)
+        _check(result)
+        return len(result.results)
 
 
 def _check(result: Any) -> None:

@@ -69,7 +69,9 @@ class Room:
     Attributes:
         numbers: (columns, capacity).
         labels: (actor, agent and run; capacity).
-        matrix: (capacity, dimension), rows of unit length or all zero; None if there are no vectors.
+        matrix: (capacity, dimension), rows of unit length or all zero; None if there are no vectors, or if
+            the room is lean.
+        lean: Vectors stay in the database, and are read for the few rows that somebody asks for.
         used: How many rows are taken.
         postings: By term; filled as questions name them.
         filters: By statement and values; filled as questions name them.
@@ -79,6 +81,7 @@ class Room:
     labels: NDArray[np.object_]
     matrix: Floats | None
     used: int
+    lean: bool = False
     postings: dict[str, Posting] = field(default_factory=dict[str, Posting])
     filters: dict[tuple[str, str], Sifted] = field(default_factory=dict[tuple[str, str], Sifted])
 
@@ -139,7 +142,7 @@ class Partition:
 
     @property
     def matrix(self) -> Floats | None:
-        """(rows, dimension) float32, unit length where there is a vector; None if there is none at all."""
+        """(rows, dimension) float32, unit length where there is a vector; None if none is at hand."""
         matrix = self.room.matrix
         return None if matrix is None or not self.with_vector else matrix[: self.rows]
 
@@ -263,7 +266,8 @@ def partition_of(
     count = rows if live is None else int(live.sum())
     total = int(lengths.sum() if live is None else lengths[live].sum())
     there = live if has_vector is None else has_vector if live is None else has_vector & live
-    with_vector = 0 if room.matrix is None else rows if there is None else int(there.sum())
+    none = room.matrix is None and not room.lean
+    with_vector = 0 if none else rows if there is None else int(there.sum())
     return Partition(
         tag=tag,
         owner=owner,

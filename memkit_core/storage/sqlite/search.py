@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from .driver import Connection
 from .partition import ACTOR, AGENT, EXPIRES, FLAGS, RUN, TIME, UNKNOWN, Floats, Mask, Partition
 from .rows import MEMORY, RETIRED, SPACE_CODES, SPACE_NAMES, TURN, find_owner
 from .vectors import check_identity
-from .warm import WarmCache
+from .warm import WarmCache, read_vectors
 
 
 def search(connection: Connection, cache: WarmCache, request: SearchRequest) -> Candidates:
@@ -38,7 +39,12 @@ def search(connection: Connection, cache: WarmCache, request: SearchRequest) -> 
     vector = _unit(request.vector)
     proposed = _proposed_units(connection, owner, request.proposed) if request.proposed else {}
     arms = {
-        space: _Arm(connection, cache.get(connection, owner, space, tags[space]), request, vector)
+        space: _Arm(
+            connection,
+            cache.get(connection, owner, space, tags[space], lean=not request.dense),
+            request,
+            vector,
+        )
         for space in sorted(wanted | (memories if TURN in wanted else set()))
         if space in tags
     }
@@ -238,21 +244,34 @@ class _Arm:
     def _cosines(self, rows: NDArray[np.intp] | None = None) -> Floats | None:
         """The cosine of every row, or of some rows (0 elsewhere); None if there is nothing to compare."""
         matrix = self._partition.matrix
-        if self._vector is None or matrix is None:
+        if self._vector is None or not self._partition.with_vector:
             return None
-        if matrix.shape[1] != len(self._vector):
-            raise EmbeddingMismatchError(
-                f"the store holds vectors of {matrix.shape[1]} dimensions, the question's has "
-                f"{len(self._vector)}: use the embedding model the store was made with"
-            )
         if rows is None:
-            cosines: Floats = np.clip(matrix @ self._vector, -1.0, 1.0)
+            assert matrix is not None  # only a search that compares few rows is given none
+            cosines: Floats = np.clip(matrix @ self._fitting(matrix), -1.0, 1.0)
         else:
-            cosines = np.zeros(len(matrix), dtype=np.float32)
-            cosines[rows] = np.clip(matrix[rows] @ self._vector, -1.0, 1.0)
+            cosines = np.zeros(len(self._partition), dtype=np.float32)
+            for some, vectors in self._vectors_of(rows):
+                cosines[some] = np.clip(vectors @ self._fitting(vectors), -1.0, 1.0)
         if self._partition.has_vector is not None:
             cosines[~self._partition.has_vector] = 0  # one may be on its way there
         return cosines
+
+    def _vectors_of(self, rows: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], Floats]]:
+        """The rows' vectors, in portions: from the matrix, or from the database if there is none."""
+        matrix = self._partition.matrix
+        if matrix is None:
+            return read_vectors(self._connection, self._partition, rows)
+        return iter([(rows, matrix[rows])])
+
+    def _fitting(self, vectors: Floats) -> Floats:
+        assert self._vector is not None  # else nothing is compared
+        if vectors.shape[1] != len(self._vector):
+            raise EmbeddingMismatchError(
+                f"the store holds vectors of {vectors.shape[1]} dimensions, the question's has "
+                f"{len(self._vector)}: use the embedding model the store was made with"
+            )
+        return self._vector
 
     def _add_neighbours(self, chosen: Mask) -> None:
         sessions = self._partition.sessions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -36,7 +36,14 @@ _CONDITIONS: Final = {
     RETIRED: "m.owner = ? AND m.retired_at IS NOT NULL",
     TURN: "t.owner = ? AND t.hidden_at IS NULL AND t.indexed = 1",
 }
+#: Vectors that are in memory at once when few rows are compared.
+_PORTION: Final = 1_000
+_NO_HALVES: Final = np.empty((0, 0), dtype=np.uint16)
 _DAMAGED: Final = "a stored vector does not match its checksum; restore the file from a backup"
+
+
+#: Owner, space, and whether without vectors.
+_Key = tuple[int, int, bool]
 
 
 class WarmCache:
@@ -45,65 +52,70 @@ class WarmCache:
     Attributes:
         loads: How many partitions were read whole.
         updates: How many were brought up to date by reading what had changed.
+        bytes: About how many bytes the kept partitions take.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[tuple[int, int], Partition] = OrderedDict()
+        self.bytes = 0
+        self._kept: OrderedDict[_Key, Partition] = OrderedDict()
         self._lock = threading.Lock()
         self._turns = _turns()
         self.loads = 0
         self.updates = 0
 
-    def get(self, connection: Connection, owner: int, space: int, tag: int) -> Partition:
+    def get(
+        self, connection: Connection, owner: int, space: int, tag: int, *, lean: bool = False
+    ) -> Partition:
         """The owner's partition as of ``tag``, which the caller read in the same transaction.
+
+        Args:
+            lean: Without the vectors, for a search that compares few rows only.
 
         Raises:
             IntegrityError: A vector does not fit its checksum or the others' dimension.
         """
-        key = (owner, space)
+        key = (owner, space, lean)
         kept = self._find(key)
         if kept is None or kept.tag < tag:
             # One reads, whoever else wants the same waits for it; only the newest partition is followed.
             with self._turns[hash(key) % len(self._turns)]:
                 kept = self._find(key)
                 if kept is None or kept.tag < tag:
-                    return self._keep(key, self._read(connection, owner, space, tag, kept))
+                    return self._keep(key, self._read(connection, key, tag, kept))
         if kept.tag == tag:
             return kept
         self.loads += 1  # somebody else saw a later state meanwhile
-        return load(connection, owner, space, tag)
+        return load(connection, owner, space, tag, lean=lean)
 
-    def _find(self, key: tuple[int, int]) -> Partition | None:
+    def _find(self, key: _Key) -> Partition | None:
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
                 self._kept.move_to_end(key)
             return kept
 
-    def _read(
-        self, connection: Connection, owner: int, space: int, tag: int, kept: Partition | None
-    ) -> Partition:
+    def _read(self, connection: Connection, key: _Key, tag: int, kept: Partition | None) -> Partition:
+        owner, space, lean = key
         if kept is not None:
             ranges = changes.since(connection, owner, space, seen=kept.tag, tag=tag)
             if ranges is not None:
                 self.updates += 1
                 return follow(connection, kept, tag, ranges)
         self.loads += 1
-        return load(connection, owner, space, tag)
+        return load(connection, owner, space, tag, lean=lean)
 
-    def _keep(self, key: tuple[int, int], partition: Partition) -> Partition:
+    def _keep(self, key: _Key, partition: Partition) -> Partition:
         with self._lock:
             present = self._kept.pop(key, None)
             if present is not None:
-                self._bytes -= present.size
+                self.bytes -= present.size
             if partition.size <= self._max_bytes:
                 self._kept[key] = partition
-                self._bytes += partition.size
-            while self._bytes > self._max_bytes:
+                self.bytes += partition.size
+            while self.bytes > self._max_bytes:
                 _, evicted = self._kept.popitem(last=False)
-                self._bytes -= evicted.size
+                self.bytes -= evicted.size
         return partition
 
     def before_fork(self) -> None:
@@ -159,7 +171,9 @@ def _single() -> Floats:
         return np.arange(65_536, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
-def _find(connection: Connection, owner: int, space: int, ranges: list[changes.Range] | None) -> _Found:
+def _find(
+    connection: Connection, owner: int, space: int, ranges: list[changes.Range] | None, *, lean: bool
+) -> _Found:
     """What the database holds of a partition, everywhere or in ranges of unit numbers.
 
     Each column comes as one text: SQLite writes and numpy reads it in half the time that rows take.
@@ -181,7 +195,10 @@ def _find(connection: Connection, owner: int, space: int, ranges: list[changes.R
     labels = np.concatenate([part[1] for part in parts], axis=1)
     order = np.argsort(numbers[UNIT])
     numbers, labels = numbers[:, order], labels[:, order]
-    holders, halves = _find_vectors(connection, owner, space, ranges, numbers[UNIT])
+    if lean:
+        holders, halves = _find_holders(connection, owner, space, ranges, numbers[UNIT]), _NO_HALVES
+    else:
+        holders, halves = _find_vectors(connection, owner, space, ranges, numbers[UNIT])
     return _Found(numbers=numbers, labels=labels, holders=holders, halves=halves)
 
 
@@ -203,23 +220,68 @@ def _find_vectors(
         select += " AND unit BETWEEN ? AND ? ORDER BY unit"
         found = [row for low, high in ranges for row in connection.execute(select, (owner, space, low, high))]
     if not found:
-        return np.empty(0, dtype=np.intp), np.empty((0, 0), dtype=np.uint16)
+        return np.empty(0, dtype=np.intp), _NO_HALVES
+    of_units, halves = _checked(owner, space, found)
+    return np.searchsorted(units, of_units), halves
+
+
+def _checked(owner: int, space: int, found: Sequence[Any]) -> tuple[Ints, NDArray[np.uint16]]:
+    """The unit numbers of stored vectors, and their bits."""
     of_units, blobs, sums = zip(*found, strict=True)
     expected = tuple(vector_sum(owner, space, unit, data) for unit, data in zip(of_units, blobs, strict=True))
     if len(set(map(len, blobs))) != 1 or expected != sums:
         raise IntegrityError(_DAMAGED)
     halves = np.frombuffer(b"".join(blobs), dtype="<u2").reshape(len(blobs), -1)
-    return np.searchsorted(units, np.array(of_units, dtype=np.int64)), halves
+    return np.array(of_units, dtype=np.int64), halves
 
 
-def load(connection: Connection, owner: int, space: int, tag: int) -> Partition:
-    """Read a whole partition from the database.
+def _find_holders(
+    connection: Connection, owner: int, space: int, ranges: list[changes.Range] | None, units: Ints
+) -> Rows:
+    """The rows that have a vector. The texts' rows know it, so that no vector is read."""
+    select = f"SELECT unit FROM {_TABLES[space]} NOT INDEXED WHERE {_CONDITIONS[space]} AND embedded = 1"
+    if ranges is None:
+        found = connection.execute(
+            select.replace("NOT INDEXED", f"INDEXED BY {_INDEXES[space]}"), (owner,)
+        ).fetchall()
+    else:
+        found = [
+            row
+            for low, high in ranges
+            for row in connection.execute(f"{select} AND unit BETWEEN ? AND ?", (owner, low, high))
+        ]
+    return np.searchsorted(units, np.sort(np.array([unit for (unit,) in found], dtype=np.int64)))
+
+
+def read_vectors(connection: Connection, partition: Partition, rows: Rows) -> Iterator[tuple[Rows, Floats]]:
+    """The vectors of some of a partition's rows from the database, in portions of bounded size.
 
     Raises:
         IntegrityError: A vector does not fit its checksum or the others' dimension.
     """
-    found = _find(connection, owner, space, None)
-    room, has_vector = _furnish(None, np.empty(0, dtype=np.intp), found)
+    owner, space = partition.owner, partition.space
+    for start in range(0, len(rows), _PORTION):
+        units: list[int] = partition.units[rows[start : start + _PORTION]].tolist()
+        found = connection.execute(
+            "SELECT v.unit, v.data, v.crc32 FROM json_each(?) u CROSS JOIN vectors v"
+            " ON v.owner = ? AND v.space = ? AND v.unit = u.value ORDER BY v.unit",
+            (str(units), owner, space),
+        ).fetchall()
+        if found:
+            of_units, halves = _checked(owner, space, found)
+            vectors = np.take(_single(), halves, mode="clip")
+            vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+            yield partition.rows_of(of_units), vectors
+
+
+def load(connection: Connection, owner: int, space: int, tag: int, *, lean: bool = False) -> Partition:
+    """Read a whole partition from the database, without its vectors if it is to be lean.
+
+    Raises:
+        IntegrityError: A vector does not fit its checksum or the others' dimension.
+    """
+    found = _find(connection, owner, space, None, lean=lean)
+    room, has_vector = _furnish(None, np.empty(0, dtype=np.intp), found, lean=lean)
     return partition_of(room, tag=tag, owner=owner, space=space, live=None, has_vector=has_vector)
 
 
@@ -229,7 +291,8 @@ def follow(connection: Connection, old: Partition, tag: int, ranges: list[change
     Raises:
         IntegrityError: A vector does not fit its checksum or the others' dimension.
     """
-    found = _find(connection, old.owner, old.space, ranges)
+    lean = old.room.lean
+    found = _find(connection, old.owner, old.space, ranges, lean=lean)
     touched = np.zeros(old.rows, dtype=np.bool_)
     for first, last in ranges:
         touched[np.searchsorted(old.units, first) : np.searchsorted(old.units, last, side="right")] = True
@@ -241,7 +304,7 @@ def follow(connection: Connection, old: Partition, tag: int, ranges: list[change
         room = old.room
         live, has_vector = _extend(old, found, len(still), there)
     else:
-        room, has_vector = _furnish(old, np.flatnonzero(there & ~touched), found)
+        room, has_vector = _furnish(old, np.flatnonzero(there & ~touched), found, lean=lean)
         live = None
     return partition_of(room, tag=tag, owner=old.owner, space=old.space, live=live, has_vector=has_vector)
 
@@ -257,6 +320,8 @@ def _fits(old: Partition, found: _Found, still: Rows, live: int) -> bool:
         return False  # too many rows left
     if added and fresh[0] <= old.units[-1]:
         return False  # versions retire in any order
+    if room.lean:
+        return True
     if len(found.holders) and (room.matrix is None or room.matrix.shape[1] != found.halves.shape[1]):
         return False
     # Rows that earlier partitions read must not change; one without a vector is not read.
@@ -271,19 +336,21 @@ def _extend(old: Partition, found: _Found, known: int, live: Mask) -> tuple[Mask
     room.numbers[:, start:end] = found.numbers[:, known:]
     room.labels[:, start:end] = found.labels[:, known:]
     has_vector = None
-    if room.matrix is not None:
-        room.matrix[start:end] = 0
+    if room.matrix is not None or room.lean:
+        if room.matrix is not None:
+            room.matrix[start:end] = 0
         has_vector = np.zeros(end, dtype=np.bool_)
         has_vector[:start] = True if old.has_vector is None else old.has_vector
         if len(found.holders):
             rows = np.searchsorted(room.numbers[UNIT, :end], found.units[found.holders])
-            found.write_vectors(room.matrix, rows)
+            if room.matrix is not None:
+                found.write_vectors(room.matrix, rows)
             has_vector[rows] = True
     room.used = end
     return None if live.all() else np.concatenate((live, np.ones(end - start, dtype=np.bool_))), has_vector
 
 
-def _furnish(old: Partition | None, rows: Rows, found: _Found) -> tuple[Room, Mask | None]:
+def _furnish(old: Partition | None, rows: Rows, found: _Found, *, lean: bool) -> tuple[Room, Mask | None]:
     """A new room with some rows of an old partition and everything found; returns also who has a vector."""
     kept, count = len(rows), len(rows) + len(found)
     capacity = count + count // 8 + 8  # a few copies of each row over the whole growth
@@ -296,6 +363,7 @@ def _furnish(old: Partition | None, rows: Rows, found: _Found) -> tuple[Room, Ma
         labels=np.empty((3, capacity), dtype=np.object_),
         matrix=None,
         used=count,
+        lean=lean,
     )
     room.numbers[:, theirs], room.labels[:, theirs] = found.numbers, found.labels
     has_vector = np.zeros(count, dtype=np.bool_)
@@ -304,8 +372,9 @@ def _furnish(old: Partition | None, rows: Rows, found: _Found) -> tuple[Room, Ma
     if old is not None and kept:
         room.numbers[:, mine] = old.room.numbers[:, rows]
         room.labels[:, mine] = old.room.labels[:, rows]
-        if old.matrix is not None:
+        if old.with_vector:
             has_vector[mine] = True if old.has_vector is None else old.has_vector[rows]
+        if old.matrix is not None:
             if dimension not in (0, old.matrix.shape[1]):
                 raise IntegrityError(_DAMAGED)
             dimension = old.matrix.shape[1]

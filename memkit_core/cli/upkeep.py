@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from memkit_core import DoctorReport, Memory
+from memkit_core import ConflictError, DoctorReport, ImportResult, Memory, StorageUnavailableError
 
 from .commands import (
     DEFAULT_STORE,
@@ -111,15 +115,44 @@ def export_file(
     typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))
 
 
+@contextmanager
+def _whole(store: str) -> Generator[str, None, None]:
+    """The store to import into. One that is not there appears when all of it is there, or not at all."""
+    path = Path(store.removeprefix("sqlite:///")).expanduser()
+    elsewhere = path.name == ":memory:" or ("://" in store and not store.startswith("sqlite:///"))
+    if elsewhere or path.exists() or not os.access(path.parent, os.W_OK):
+        yield store
+        return
+    # In a folder of its own, as SQLite keeps files beside the one it is asked for.
+    with TemporaryDirectory(prefix=".memkit-", dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        yield str(draft)
+        if Path(f"{draft}-wal").exists():
+            raise StorageUnavailableError(f"{draft} is still in use: import again. Nothing was changed")
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            raise ConflictError(
+                f"somebody made {path} meanwhile: import again. Nothing was changed"
+            ) from None
+        except OSError:  # not every file system has links
+            draft.rename(path)
+
+
+def _imported(file: Path, store: str) -> ImportResult:
+    with Memory(llm="verbatim", embedder="none", store=store) as memory:
+        return memory.admin.import_(file, progress=_bars())
+
+
 @app.command("import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="What memkit export wrote.")],
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Store what an export holds: all of it, or nothing."""
-    with errors(show_log=True), Memory(llm="verbatim", embedder="none", store=store) as memory:
-        result = memory.admin.import_(file, progress=_bars())
+    """Store what an export holds: all of it, or nothing. A store that is not there yet is made."""
+    with errors(show_log=True), _whole(store) as name:
+        result = _imported(file, name)
     typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))
 
 

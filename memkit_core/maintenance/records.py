@@ -1,16 +1,18 @@
-"""What the lines of an export are: the format, version 1.
+"""What the lines of an export are: the format, version 2.
 
 One JSON object a line. First a header with what the file holds and how much of it, then owners, batches,
 messages, versions of memories and events, each in the order they were stored, last the number of lines and
 the SHA-256 of everything before it. Instants are microseconds since 1970 UTC; vectors are half precision,
 little-endian, in base64. Keywords, statistics and sessions' totals are derived again by the importing store.
+Nothing in it depends on what else the store holds: neither row numbers nor the numbers of events, which stand
+in their order. Version 1 had these (``sequence``), and named the analyzer of the store that wrote it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +22,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     TypeAdapter,
+    ValidationError,
     model_validator,
 )
 
@@ -28,9 +31,11 @@ from ..results import AddResult
 from ..types import FIRST_MICROS, FLAG_ASKS, FLAG_QUESTION, FLAG_SMALLTALK, LAST_MICROS, check_id, check_text
 
 FORMAT: Final = "memkit-export"
-VERSION: Final = 1
+VERSION: Final = 2
+#: Most records of one kind that a file may hold.
+MAX_RECORDS: Final = 1_000_000_000
 
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=0, le=MAX_RECORDS)]
 Flag = Annotated[int, Field(ge=0, le=1)]
 Micros = Annotated[int, Field(ge=FIRST_MICROS, le=LAST_MICROS)]
 #: What joins a memory's versions may exceed what one call may bring, as every update may add keys.
@@ -65,6 +70,8 @@ def _decoded(value: object) -> object:
         raw = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("a vector is base64") from None
+    if base64.b64encode(raw).decode("ascii") != value:
+        raise ValueError("a vector is base64 with nothing behind its last byte")
     _check_vector(raw)
     return raw
 
@@ -97,7 +104,11 @@ class _Job(BaseModel):
 
 
 def _job(text: str) -> str:
-    _Job.model_validate_json(check_text(text, "a job", max_chars=2 * MAX_METADATA_CHARS))
+    try:
+        _Job.model_validate_json(check_text(text, "a job", max_chars=2 * MAX_METADATA_CHARS))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"it is none of an add: {first['msg']}") from None
     return text
 
 
@@ -131,14 +142,19 @@ class Counts(_Record):
 
 
 class Header(_Record):
-    """The first line."""
+    """The first line. ``embedding`` is there if any vector follows."""
 
     kind: Literal["header"]
-    format: Literal["memkit-export"] = "memkit-export"
-    version: Count = VERSION
+    format: Literal["memkit-export"]
+    version: Annotated[int, Field(ge=1, le=VERSION)]
     embedding: Identity | None
-    analyzer: Label
     counts: Counts
+
+
+class HeaderV1(Header):
+    """The first line of version 1."""
+
+    analyzer: Label
 
 
 class Owner(_Record):
@@ -155,6 +171,12 @@ class _Scoped(_Record):
     user_id: Id | None
     agent_id: Id | None
     run_id: Id | None
+
+    @model_validator(mode="after")
+    def _check_owned(self) -> Self:
+        if (self.user_id, self.agent_id, self.run_id) == (None, None, None):
+            raise ValueError("user_id: one of user_id, agent_id and run_id says whose it is")
+        return self
 
 
 class Batch(_Scoped):
@@ -174,16 +196,26 @@ class Batch(_Scoped):
     result: str | None
 
     @model_validator(mode="after")
-    def _check(self) -> Batch:
+    def _check(self) -> Self:
         if (self.job is not None) != bool(self.pending):
-            raise ValueError("a batch has a job as long as it is pending")
+            raise ValueError("job: a batch has one as long as it is pending")
         if self.idempotency_key is None and (self.fingerprint, self.result) != (None, None):
-            raise ValueError("only calls with an idempotency key leave a result")
+            raise ValueError("idempotency_key: only calls with one leave a fingerprint and a result")
         if self.result is not None:
-            result = AddResult.model_validate_json(self.result)
-            if self.pending or result.batch_id != self.uuid or result.replayed:
-                raise ValueError("the result is not that of the batch")
+            self._check_result(self.result)
         return self
+
+    def _check_result(self, text: str) -> None:
+        try:
+            result = AddResult.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise ValueError(f"result: it is none of an add: {first['msg']}") from None
+        if self.pending or result.status == "pending" or result.pending or result.replayed:
+            raise ValueError("result: a batch that is pending has none yet")
+        ids = [f"{self.uuid}:{position}" for position in range(self.size)]
+        if result.batch_id != self.uuid or result.message_ids != ids:
+            raise ValueError("result: it is that of another batch")
 
 
 class Message(_Record):
@@ -233,22 +265,33 @@ class Memory(_Scoped):
     vector: Vector | None
 
     @model_validator(mode="after")
-    def _check(self) -> Memory:
-        closed = (self.valid_to, self.deleted_at, self.superseded_by)
-        if self.retired_at is None and closed != (None, None, None):
-            raise ValueError("a current version has no end and no successor")
-        if self.retired_at is not None and self.valid_to is None:
-            raise ValueError("a version that is no longer current has an end")
+    def _check(self) -> Self:
+        if self.revision == 1 and self.created_at != self.recorded_at:
+            raise ValueError("created_at: a first version is created when it is recorded")
+        if self.retired_at is None:
+            self._check_current()
+        elif self.valid_to is None:
+            raise ValueError("valid_to: a version that is no longer current has an end")
+        elif self.deleted_at not in (None, self.retired_at):
+            raise ValueError("deleted_at: a deleted version ends when it is deleted")
+        elif (self.superseded_by == self.memory_id) != (self.deleted_at is None):
+            raise ValueError(
+                "superseded_by: an updated version names its own memory, a deleted one never does"
+            )
         if len(set(self.sources)) < len(self.sources):
-            raise ValueError("a source is named twice")
+            raise ValueError("sources: one is named twice")
         return self
+
+    def _check_current(self) -> None:
+        for name in ("valid_to", "deleted_at", "superseded_by"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name}: a current version has neither an end nor a successor")
 
 
 class Event(_Record):
     """An entry of a memory's history."""
 
     kind: Literal["event"]
-    sequence: Annotated[int, Field(ge=1, lt=2**62)]
     memory_id: Id
     operation: Literal["ADD", "UPDATE", "DELETE"]
     revision: Annotated[int, Field(ge=1, lt=2**62)]
@@ -256,6 +299,12 @@ class Event(_Record):
     actor_id: Id | None
     recorded_at: Micros
     batch: Id | None
+
+
+class EventV1(Event):
+    """An entry of version 1, with its number in the store that wrote it."""
+
+    sequence: Annotated[int, Field(ge=1, lt=2**62)]
 
 
 class End(_Record):
@@ -268,6 +317,12 @@ class End(_Record):
 
 Line = Header | Owner | Batch | Message | Memory | Event | End
 LINE: Final[TypeAdapter[Line]] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
+_LineV1 = HeaderV1 | Owner | Batch | Message | Memory | EventV1 | End
+_LINE_V1: Final[TypeAdapter[Line]] = TypeAdapter(Annotated[_LineV1, Field(discriminator="kind")])
+#: How the lines of each version are read.
+LINES: Final = {1: _LINE_V1, VERSION: LINE}
+#: What a store's own clock wrote.
+CLOCKED: Final = ("recorded_at", "created_at", "retired_at", "deleted_at", "hidden_at", "not_before")
 
 #: Which kinds may follow one another, in this order.
 ORDER: Final = ("header", "owner", "batch", "message", "memory", "event", "end")

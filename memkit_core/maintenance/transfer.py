@@ -1,33 +1,31 @@
-"""Export files: written in one go, read with suspicion."""
+"""Export files: written in one go, and stored again in one go."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
 import stat
-import zlib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn, cast
+from typing import IO, Any, Final
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from ..admin_results import ExportResult, ImportResult
-from ..errors import EmbeddingMismatchError, SchemaVersionError, TransferError, UsageError
+from ..errors import EmbeddingMismatchError, TransferError, UsageError
 from ..pipeline.index import update_index
 from ..pipeline.services import Services
 from ..protocols import MaintainableStore, Runtime
-from ..types import OwnerKey
+from ..types import Micros, OwnerKey
+from . import incoming
 from .progress import Progress
-from .records import FORMAT, LINE, ORDER, VERSION, Counts, End, Header, Line
+from .records import FORMAT, LINE, VERSION, Counts, End, Header
 
-#: Longest line of an export, in bytes: a text of the greatest length with everything around it fits.
-MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-#: Deepest nesting of a line's JSON.
-MAX_DEPTH: Final = 64
+#: How far the clock of the machine that wrote a file may be ahead of this one, in microseconds: a year.
+MAX_AHEAD: Final = 366 * 86_400 * 1_000_000
 
 
 # ---------------------------------------------------------------- out
@@ -45,9 +43,11 @@ async def export(
 
     Raises:
         IntegrityError: The store is damaged. No file was written.
-        TransferError: The file cannot be written. What was there under its name still is.
+        TransferError: The file cannot be written, or a record exceeds what a file may hold. What was there
+            under its name still is.
         UsageError: What is there under its name is no regular file.
     """
+    progress.stage("check", 2 * await rt.call(store.count_units))
     return await rt.call(lambda: _export(store, path, progress, owners))
 
 
@@ -111,7 +111,7 @@ def _write(
     store: MaintainableStore, file: Any, progress: Progress, owners: Collection[OwnerKey] | None
 ) -> _Out:
     out = _Out(file, progress)
-    store.dump(out.take, owners=owners)
+    store.dump(out.take, owners=owners, step=progress.step)
     out.end()
     return out
 
@@ -128,6 +128,8 @@ class _Out:
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Write one record of the store."""
+        if record["kind"] == "header":
+            record = {**record, "format": FORMAT, "version": VERSION}
         try:
             line = LINE.validate_python(record)
         except ValidationError as error:
@@ -142,6 +144,12 @@ class _Out:
         else:
             self._progress.step()
         text = line.model_dump_json().encode("utf-8") + b"\n"
+        if len(text) > incoming.MAX_LINE_BYTES:
+            raise TransferError(
+                f"a {record['kind']} makes a line of more than {incoming.MAX_LINE_BYTES:,} bytes, which no "
+                "import would take. Nothing was changed",
+                reason="too_long",
+            )
         self._lines += 1
         self.digest.update(text)
         self._file.write(text)
@@ -169,187 +177,59 @@ async def import_(
         TransferError: It is damaged, cut short, or no export.
     """
     progress.stage("check")
-    header = await rt.call(lambda: _checked(path, progress))
+    latest = services.clock() + MAX_AHEAD
+    header = await rt.call(lambda: _checked(path, progress, latest))
     mine, theirs = services.embedder, header.embedding
     if mine is not None and theirs is not None and mine.model != theirs.model:
         raise EmbeddingMismatchError(
             f"{path} holds vectors of {theirs.model!r}, and this memory embeds with {mine.model!r}: open "
             "it with that model, or with embedder='none', and reindex afterwards. Nothing was changed"
         )
-    progress.stage("import", header.counts.total)
-    await rt.call(lambda: store.load(lambda: _records(path, progress), indexes=services.indexes))
+    units = await rt.call(store.count_units)
+    progress.stage("check the store", 2 * units)
+    await rt.call(lambda: _load(store, services.indexes, _Source(path, progress, latest, units)))
     failed = await update_index(rt, services)
     return ImportResult(path=str(path), failed=failed, **_figures(header.counts))
 
 
-def _checked(path: Path, progress: Progress) -> Header:
+def _checked(path: Path, progress: Progress, latest: Micros) -> Header:
     header: Header | None = None
-    for line in read_lines(path):
+    for line in incoming.read_lines(path, latest=latest):
         progress.step()
         header = line if isinstance(line, Header) else header
     assert header is not None  # the reader saw to it
     return header
 
 
-def _records(path: Path, progress: Progress) -> Iterator[Mapping[str, Any]]:
-    for line in read_lines(path):
-        progress.step()
-        if not isinstance(line, End):
-            yield line.model_dump()
-
-
-def read_lines(path: Path) -> Iterator[Line]:
-    """The lines of an export, in bounded memory. Whether the file is whole is known at its end.
-
-    Raises:
-        SchemaVersionError: A newer memkit wrote it.
-        TransferError: It is damaged, cut short, or no export.
-    """
-    reader = _In(path)
-    if path.exists() and not path.is_file():  # to open a pipe would be to wait for whoever writes to it
-        raise TransferError(f"cannot read {path}: it is no regular file. Nothing was changed", reason="file")
+def _load(store: MaintainableStore, indexes: tuple[str, ...], source: _Source) -> None:
     try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            if packed:
-                with gzip.GzipFile(fileobj=raw, mode="rb") as file:
-                    yield from reader.lines(file)
+        store.load(source.records, indexes=indexes, step=source.progress.step)
+    except TransferError as error:
+        if str(error).startswith("line "):  # the store knows which record, and not from where
+            raise TransferError(f"{source.path}, {error}", reason=error.reason) from error
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The file as records for a store that holds so many units already; each stage of it with its bar."""
+
+    path: Path
+    progress: Progress
+    latest: Micros
+    units: int
+
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """Every record, from the first on."""
+        counts: Counts | None = None
+        for line in incoming.read_lines(self.path, latest=self.latest):
+            if isinstance(line, Header):
+                counts = line.counts
+                self.progress.stage("import", counts.total)
             else:
-                yield from reader.lines(raw)
-    except EOFError as error:
-        raise reader.wrong("it is cut short", "truncated") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise reader.wrong("its compression is damaged", "digest") from error
-    except OSError as error:
-        raise TransferError(f"cannot read {path}: {error}. Nothing was changed", reason="file") from error
-
-
-class _In:
-    """An export file on its way in."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._number = 0
-        self._left = dict.fromkeys(ORDER, 0)
-        self._place = 0
-
-    def wrong(self, problem: str, reason: str) -> TransferError:
-        """The error that says where and what."""
-        where = f"{self._path}, line {self._number}" if self._number else str(self._path)
-        return TransferError(f"{where}: {problem}. Nothing was changed", reason=reason)
-
-    def lines(self, file: Any) -> Iterator[Line]:
-        """Every line, the header first and the end last."""
-        digest = hashlib.sha256()
-        while raw := file.readline(MAX_LINE_BYTES + 1):
-            self._number += 1
-            if len(raw) > MAX_LINE_BYTES:
-                raise self.wrong(f"it is longer than {MAX_LINE_BYTES:,} bytes", "too_long")
-            line = self._parsed(raw)
-            if isinstance(line, End):
-                self._check_end(line, digest.hexdigest())
-                if file.read(1):
-                    raise self.wrong("something follows the last line", "invalid")
-                yield line
-                return
-            digest.update(raw)
-            yield line
-        raise self.wrong("it is cut short", "truncated")
-
-    def _parsed(self, raw: bytes) -> Line:
-        if not raw.endswith(b"\n"):
-            raise self.wrong("it is cut short", "truncated")
-        if _depth(raw) > MAX_DEPTH:
-            raise self.wrong(f"it is nested deeper than {MAX_DEPTH} levels", "invalid")
-        if self._number == 1:
-            self._check_version(raw)
-        try:
-            line = LINE.validate_json(raw)
-        except ValidationError as error:
-            self._refuse(error)
-        self._check_order(line)
-        return line
-
-    def _check_version(self, raw: bytes) -> None:
-        """A newer format is told as such, whatever else its header may hold."""
-        try:
-            parsed: Any = json.loads(raw)
-        except (ValueError, RecursionError):
-            return  # not JSON: told as no export
-        header = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
-        if header.get("format") == FORMAT:
-            version = header.get("version")
-            if isinstance(version, int) and version > VERSION:
-                raise SchemaVersionError(
-                    f"{self._path} has format {version}, this memkit knows {VERSION}: upgrade memkit-core. "
-                    "Nothing was changed"
-                )
-
-    def _refuse(self, error: ValidationError) -> NoReturn:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if self._number == 1:
-            raise self.wrong("it is no export of memkit", "format") from None
-        if first["type"] == "union_tag_invalid":
-            raise self.wrong("it is of a kind that this memkit does not know", "unknown_kind") from None
-        where = ".".join(str(part) for part in first["loc"])
-        raise self.wrong(f"{where}: {first['msg']}", "invalid") from None
-
-    def _check_order(self, line: Line) -> None:
-        place = ORDER.index(line.kind)
-        if isinstance(line, Header):
-            self._start(line)
-            return
-        if self._number == 1:
-            raise self.wrong("it is no export of memkit", "format")
-        if place < self._place:
-            raise self.wrong(f"a line of kind {line.kind} cannot stand here", "invalid")
-        self._place = place
-        if line.kind != "end":
-            self._left[line.kind] -= 1
-            if self._left[line.kind] < 0:
-                raise self.wrong(f"there are more lines of kind {line.kind} than the header says", "invalid")
-
-    def _start(self, header: Header) -> None:
-        if self._number != 1:
-            raise self.wrong("a second header", "invalid")
-        counts = header.counts
-        self._left = {
-            "owner": counts.owners,
-            "batch": counts.batches,
-            "message": counts.messages,
-            "memory": counts.memories,
-            "event": counts.events,
-        }
-
-    def _check_end(self, end: End, digest: str) -> None:
-        if end.sha256 != digest:
-            raise self.wrong(
-                "the content does not match its digest: the file was changed or damaged", "digest"
-            )
-        if end.lines != self._number - 1 or any(self._left.values()):
-            raise self.wrong("it has fewer lines than its header says", "truncated")
-
-
-def _depth(raw: bytes) -> int:
-    """How deep JSON is nested at most; brackets in strings do not count."""
-    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    inside = escaped = False
-    for byte in raw:
-        if inside:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                inside = False
-        elif byte == 0x22:
-            inside = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+                self.progress.step()
+            if not isinstance(line, End):
+                yield line.model_dump()
+        assert counts is not None  # the reader saw to it
+        added = counts.messages + counts.memories
+        self.progress.stage("derive and check", 3 * added + 2 * self.units)

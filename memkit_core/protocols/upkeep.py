@@ -81,11 +81,18 @@ class MaintainableStore(RecordStore, Protocol):
         ...
 
     def dump(
-        self, sink: Callable[[Mapping[str, Any]], None], *, owners: Collection[OwnerKey] | None = None
+        self,
+        sink: Callable[[Mapping[str, Any]], None],
+        *,
+        owners: Collection[OwnerKey] | None = None,
+        step: Callable[[int], None] = ...,
     ) -> None:
         """Hand everything (or all of some owners) to ``sink`` as plain records, as of one moment.
 
         ``maintenance.records`` says what they look like; vectors are bytes of half precision.
+
+        Args:
+            step: Told of the inspection before the first record, as ``inspect`` tells it.
 
         Raises:
             IntegrityError: Something is damaged.
@@ -93,16 +100,25 @@ class MaintainableStore(RecordStore, Protocol):
         ...
 
     def load(
-        self, records: Callable[[], Iterable[Mapping[str, Any]]], *, indexes: tuple[str, ...] = ()
+        self,
+        records: Callable[[], Iterable[Mapping[str, Any]]],
+        *,
+        indexes: tuple[str, ...] = (),
+        step: Callable[[int], None] = ...,
     ) -> None:
         """Store what ``dump`` gave, in one transaction; ``records`` may be called more than once.
 
         Whatever ``records`` raises comes out again, and nothing is changed then.
 
+        Args:
+            step: Told of the inspection of a store that holds something already, before the first record;
+                and behind the last one of every unit whose keywords are made, and of the inspection of all.
+
         Raises:
             ConflictError: The store has one of the owners already.
             EmbeddingMismatchError: The store holds another model's vectors.
-            TransferError: The records do not hold together.
+            TransferError: The records do not hold together; it says which one (as ``line``, from 1) and
+                which field.
         """
         ...
 

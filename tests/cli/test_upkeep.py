@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from pathlib import Path
@@ -61,6 +62,27 @@ def test_export_and_import(store: str, tmp_path: Path) -> None:
     assert again.read_bytes() == file.read_bytes()
     assert "memories of" in memkit("import", str(file), "--store", other, code=1).stderr
     assert "1 owners" in memkit("export", str(again), "--store", store, "--user", "ben").stdout
+
+
+def test_a_refused_import_leaves_nothing(store: str, tmp_path: Path) -> None:
+    file, bad, folder = tmp_path / "all.jsonl", tmp_path / "bad.jsonl", tmp_path / "empty"
+    folder.mkdir()
+    memkit("export", str(file), "--store", store)
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    event = next(n for n, line in enumerate(lines) if '"event"' in line)
+    swapped = [*lines[: event + 1], lines[event], *lines[event + 2 : -1]]
+    digest = hashlib.sha256("".join(swapped).encode()).hexdigest()
+    end = json.dumps({"kind": "end", "lines": len(swapped), "sha256": digest}) + "\n"
+    for content in ("", "no export\n", "".join(lines[:-2]), "".join([*swapped, end])):
+        bad.write_text(content, encoding="utf-8")
+        result = memkit("import", str(bad), "--store", str(folder / "new.db"), code=1)
+        assert "bad.jsonl" in result.stderr
+        assert list(folder.iterdir()) == []
+    memkit("import", str(file), "--store", f"sqlite:///{folder / 'new.db'}")
+    assert [path.name for path in folder.iterdir()] == ["new.db"]
+    memkit("import", str(bad), "--store", str(folder / "new.db"), code=1)
+    assert "3 memories" in memkit("stats", "--store", str(folder / "new.db")).stdout
+    memkit("import", str(file), "--store", str(tmp_path / "no" / "new.db"), code=1)
 
 
 def test_stats_and_reindex(store: str) -> None:

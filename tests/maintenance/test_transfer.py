@@ -20,6 +20,7 @@ from memkit_core import (
     TransferError,
     UsageError,
 )
+from memkit_core.maintenance import incoming
 from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 
 from .test_reindex import DictIndex, OtherEmbeddings
@@ -181,12 +182,15 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a revision left out": (_changed("memory", lambda r: r.update(revision=7)), "invalid"),
     "a foreign owner": (_changed("memory", lambda r: r.update(user_id="mallory")), "invalid"),
     "nobody": (_changed("memory", lambda r: r.update(user_id=None, agent_id=None, run_id=None)), "invalid"),
-    "a long line": (_changed("batch", lambda r: r.update(job="x" * 17_000_000)), "too_long"),
+    "a long line": (_changed("batch", lambda r: r.update(job="x" * 200_000)), "too_long"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_changes_nothing(name: str, exported: Path, tmp_path: Path) -> None:
+def test_a_bad_file_changes_nothing(
+    name: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "MAX_LINE_BYTES", 100_000)
     spoil, reason = BAD[name]
     path = tmp_path / "bad.jsonl"
     path.write_bytes(spoil(exported.read_bytes()))
@@ -216,7 +220,7 @@ def test_a_damaged_gzip_and_a_missing_file(exported: Path, tmp_path: Path) -> No
 
 def test_a_newer_format_and_another_model(exported: Path, tmp_path: Path) -> None:
     newer = tmp_path / "newer.jsonl"
-    newer.write_bytes(_changed("header", lambda r: r.update(version=2, more=1))(exported.read_bytes()))
+    newer.write_bytes(_changed("header", lambda r: r.update(version=3, more=1))(exported.read_bytes()))
     with opened(tmp_path / "new.db") as memory, pytest.raises(SchemaVersionError, match="upgrade"):
         memory.admin.import_(newer)
     with opened(tmp_path / "other.db", embedder=OtherEmbeddings(32)) as memory:

@@ -80,6 +80,54 @@ def source(position: str) -> Callable[[list[Line]], object]:
     return first("memory", change, retired_at=None, user_id="ana")
 
 
+def deleted(name: Callable[[Line, list[Line]], str]) -> Callable[[list[Line]], object]:
+    """Let the last deleted memory of Ana be replaced by the memory of this name."""
+
+    def spoil(records: list[Line]) -> None:
+        memories = [r for r in records if r["kind"] == "memory"]
+        one = [r for r in memories if r["deleted_at"] is not None and r["user_id"] == "ana"][-1]
+        mine = [r for r in memories if r["user_id"] == "ana"]
+        others = [r for r in memories if r["user_id"] != "ana"]
+        one["superseded_by"] = name(one, [mine[0], *others])
+
+    return spoil
+
+
+def more(records: list[Line], kind: str, record: Line) -> None:
+    records.append(dict(record)) if kind == "event" else records.insert(1, dict(record))
+    records[0]["counts"][kind + "s"] += 1
+
+
+def fewer(records: list[Line], kind: str) -> None:
+    records.pop()
+    records[0]["counts"][kind + "s"] -= 1
+
+
+def foreign_batch(records: list[Line]) -> None:
+    owner = {r["uuid"]: (r["user_id"], r["agent_id"]) for r in records if r["kind"] == "batch"}
+    event = next(r for r in records if r["kind"] == "event" and r["batch"] is not None)
+    event["batch"] = next(uuid for uuid, ids in owner.items() if ids != owner[event["batch"]])
+
+
+def old_session(records: list[Line]) -> None:
+    """The last message goes back to the first session of its batch's scope."""
+    messages = [r for r in records if r["kind"] == "message"]
+    scope = {r["uuid"]: (r["user_id"], r["agent_id"], r["run_id"]) for r in records if r["kind"] == "batch"}
+    for late in reversed(messages):
+        early = [m for m in messages if scope[m["batch"]] == scope[late["batch"]]]
+        if early[0]["session"] != late["session"]:
+            size = sum(m["session"] == early[0]["session"] for m in early)
+            late.update(session=early[0]["session"], place=size)
+            return
+
+
+def unembedded(records: list[Line]) -> None:
+    for record in records:
+        if "vector" in record:
+            record["vector"] = None
+
+
+SOON = 4_102_444_800_000_000  # the year 2100
 FAR = 253_402_300_800_000_000  # the year 10000
 
 HOSTILE: dict[str, Callable[[list[Line]], object]] = {
@@ -138,7 +186,57 @@ HOSTILE: dict[str, Callable[[list[Line]], object]] = {
     "no position": source(""),
     "a source twice": first("memory", lambda r: r.update(sources=r["sources"] * 2), user_id="ana"),
     "ids twice": every("memory", memory_id="m", revision=1),
-    "sequences twice": every("event", sequence=5),
+    "recorded in the far future": every("memory", recorded_at=SOON, created_at=SOON),
+    "heard of in the far future": message(hidden_at=SOON),
+    "to be tried in the far future": first("batch", lambda r: r.update(not_before=SOON), pending=1),
+    "replaced by itself": deleted(lambda r, _: r["memory_id"]),
+    "replaced by an older one": deleted(lambda _, rest: rest[0]["memory_id"]),
+    "replaced by somebody else's": deleted(
+        lambda r, rest: next(o["memory_id"] for o in rest[::-1] if o["user_id"] != r["user_id"])
+    ),
+    "an update that names another": first(
+        "memory", lambda r: r.update(superseded_by="x"), deleted_at=None, retired_at=...
+    ),
+    "updated and then nothing": memory(retired_at=1, valid_to=1, superseded_by="x"),
+    "deleted at another time": first("memory", lambda r: r.update(deleted_at=1), deleted_at=...),
+    "closed and open": first("memory", lambda r: r.update(valid_to=None), deleted_at=...),
+    "another successor": first("memory", lambda r: r.update(valid_from=1), revision=2),
+    "another creator": first("memory", lambda r: r.update(actor_id="eve"), revision=2),
+    "another origin": first("memory", lambda r: r.update(origin="tool"), revision=2),
+    "a first version made later": memory(created_at=5),
+    "nobody's memory": memory(user_id=None, agent_id=None, run_id=None),
+    "an event of nothing": first("event", lambda r: r.update(memory_id="nowhere")),
+    "an event of no revision": first("event", lambda r: r.update(revision=9)),
+    "an event that did not happen": first("event", lambda r: r.update(operation="DELETE")),
+    "an event at another time": first("event", lambda r: r.update(recorded_at=5)),
+    "an event of no batch": first("event", lambda r: r.update(batch="nowhere")),
+    "an event of somebody else's batch": foreign_batch,
+    "an event twice": lambda records: more(records, "event", records[-1]),
+    "an event left out": lambda records: fewer(records, "event"),
+    "a message of no batch": message(batch="nowhere"),
+    "a message recorded apart": message(recorded_at=5),
+    "half a batch in search": first("message", lambda r: r.update(indexed=0, vector=None), indexed=1),
+    "a negative position": message(position=-1),
+    "a negative place": message(place=-1),
+    "an old session again": old_session,
+    "an owner twice": lambda records: more(records, "owner", records[1]),
+    "an owner of no commits": first("owner", lambda r: r.update(revision=0)),
+    "an owner of many commits": first("owner", lambda r: r.update(revision=10_000)),
+    "a batch twice": every("batch", uuid="b"),
+    "another batch's result": first(
+        "batch",
+        lambda r: r.update(result=r["result"].replace(r["uuid"], "b")),
+        idempotency_key=...,
+        result=...,
+    ),
+    "sources in disorder": first(
+        "memory", lambda r: r.update(sources=[r["sources"][0], r["sources"][0][:-1] + "0"]), user_id="ana"
+    ),
+    "no model, and vectors": first("header", lambda r: r.update(embedding=None)),
+    "a model, and no vectors": unembedded,
+    "expires whenever": memory(expires_at="whenever"),
+    "trust in between": memory(trust=0.5),
+    "a batch of no state": first("batch", lambda r: r.update(pending=2)),
     "keys twice": lambda records: [
         record.update(idempotency_key="k")
         for record in records
@@ -155,7 +253,7 @@ def test_what_no_store_writes_is_refused(name: str, lines: list[str], tmp_path: 
     path.write_bytes(signed(records))
     with opened(":memory:") as target:
         target.add("I like rowing", user_id="zoe")
-        with pytest.raises(TransferError) as caught:
+        with pytest.raises(TransferError, match=r"hostile\.jsonl, line \d+: [a-z_.]+: ") as caught:
             target.admin.import_(path)
         assert caught.value.reason == "invalid"
         assert len(str(caught.value)) < 1_000

@@ -69,21 +69,29 @@ class Upkeep:
         self._writer.run(lambda connection: repair(connection, step))
 
     def dump(
-        self, sink: Callable[[Mapping[str, Any]], None], *, owners: Collection[OwnerKey] | None = None
+        self,
+        sink: Callable[[Mapping[str, Any]], None],
+        *,
+        owners: Collection[OwnerKey] | None = None,
+        step: Callable[[int], None] = lambda _: None,
     ) -> None:
         """See ``MaintainableStore.dump``. One read transaction; others go on writing."""
         from .transfer import dump
 
         with self._pool.read() as connection:
-            dump(connection, sink, owners)
+            dump(connection, sink, owners, step)
 
     def load(
-        self, records: Callable[[], Iterable[Mapping[str, Any]]], *, indexes: tuple[str, ...] = ()
+        self,
+        records: Callable[[], Iterable[Mapping[str, Any]]],
+        *,
+        indexes: tuple[str, ...] = (),
+        step: Callable[[int], None] = lambda _: None,
     ) -> None:
         """See ``MaintainableStore.load``."""
-        from .transfer import load
+        from .loading import load
 
-        self._writer.run(lambda connection: load(connection, records(), indexes))
+        self._writer.run(lambda connection: load(connection, records(), indexes, step))
 
     def record_usage(self, spent: Mapping[tuple[OwnerKey | None, str], Usage]) -> None:
         """See ``MaintainableStore.record_usage``."""

@@ -14,6 +14,7 @@ from .maintenance.progress import Progress
 from .maintenance.reindex import adopt, reindex
 from .maintenance.state import health, stats, usage
 from .maintenance.transfer import export, import_
+from .pipeline.account import Account
 from .protocols import MaintainableStore, Runtime
 from .runtime import drive
 from .verbs import scope_or_none
@@ -52,8 +53,13 @@ class AdminVerbs:
                 "reset removes everything of everybody, for good: pass confirm=True if you mean it"
             )
         services = self.engine.services
-        await self._rt.call(services.store.reset)
-        services.ledger.forget()
+
+        def empty() -> None:
+            with services.ledger.steady():
+                services.store.reset()
+                services.ledger.forget()
+
+        await self._rt.call(empty)
         services.known.identity = None
         services.known.metadata_keys = frozenset()
         if services.index is not None:
@@ -64,25 +70,27 @@ class AdminVerbs:
         store = self._store("reindex")
         _check_bool(progress, "progress")
         engine = self.engine
-        async with self._rt.exclusive(_UPKEEP):
+        account = Account(self._rt, engine.services, None, "reindex", at_once=True)
+        async with self._rt.exclusive(_UPKEEP), account:
             if embedder is not None:
                 wanted = resolve_embedder(embedder)
                 if wanted is None:
                     raise UsageError("reindex needs an embedding model; name none to keep the present one")
-                await adopt(self._rt, store, wanted)
+                await adopt(account, store, wanted)
                 engine.services = replace(engine.services, embedder=wanted)
                 engine.services.known.identity = None
             with Progress(show=progress) as bars:
-                return await reindex(self._rt, engine.services, store, bars)
+                return await reindex(account, engine.services, store, bars)
 
     async def doctor(self, *, repair: bool, progress: bool) -> DoctorReport:
         """See ``Admin.doctor``."""
         store = self._store("doctor")
         _check_bool(repair, "repair")
         _check_bool(progress, "progress")
-        async with self._rt.exclusive(_UPKEEP):
+        account = Account(self._rt, self.engine.services, None, "doctor", at_once=True)
+        async with self._rt.exclusive(_UPKEEP), account:
             with Progress(show=progress) as bars:
-                return await doctor(self._rt, self.engine.services, store, bars, repair=repair)
+                return await doctor(account, self.engine.services, store, bars, repair=repair)
 
     async def export(
         self, path: object, *, user_id: str | None, agent_id: str | None, run_id: str | None, progress: bool
@@ -101,8 +109,11 @@ class AdminVerbs:
         """See ``Admin.import_``."""
         store, file = self._store("import_"), _check_path(path)
         _check_bool(progress, "progress")
-        with Progress(show=progress) as bars:
-            return await import_(self._rt, self.engine.services, store, file, bars)
+        async with Account(self._rt, self.engine.services, None, "import") as account:
+            with Progress(show=progress) as bars:
+                result = await import_(account, self.engine.services, store, file, bars)
+            account.bill.finish()
+            return result
 
     async def usage(self, scope: Scope | None) -> UsageReport:
         """See ``Admin.usage``."""
@@ -248,8 +259,9 @@ class Admin:
     ) -> UsageReport:
         """What operations cost so far: the sum of what their results reported.
 
-        Costs of adds, updates and ``reindex`` are kept in the store, those of searches only by the process
-        that made them. Replayed results count once.
+        Failed attempts included, replayed results once. What adds, updates, ``flush`` and upkeep spent on
+        models is in the store before the verb returns; searches, and the last milliseconds of a write, a
+        second later or at ``close``. What this ``Memory`` did it counts at once.
 
         Args:
             user_id, agent_id, run_id: Only this owner; one of them.

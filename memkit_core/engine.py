@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import inspect
 import logging
 import os
 import warnings
+import weakref
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -22,7 +25,7 @@ from .config import (
     VectorStoreConfig,
     plain,
 )
-from .errors import ConfigError, EmbeddingMismatchError, MemkitWarning, StorageError, UsageError
+from .errors import ConfigError, EmbeddingMismatchError, MemkitError, MemkitWarning, UsageError
 from .models.embed import Embedder
 from .models.offline import offline_available
 from .models.resolve import resolve_chat_model, resolve_embeddings
@@ -75,6 +78,10 @@ class Engine:
         self._closed = False
         self.blocking: Runtime = BlockingRuntime(self._gates, self._gather_workers)
         self.suspending: Runtime = AsyncRuntime(self._gates, self._storage_workers)
+        if isinstance(store, MaintainableStore):
+            self.services.ledger.keep_in(store.record_usage)
+        self._farewell = partial(_settle_accounts, weakref.ref(self))
+        atexit.register(self._farewell)  # for who never closes
 
     @classmethod
     def open(
@@ -201,21 +208,27 @@ class Engine:
         self._closed = True
         for workers in (self._background_workers, self._gather_workers, self._storage_workers):
             workers.close()
-        self._settle_accounts()
+        self.settle_accounts()
         try:
             if self.services.index is not None:
                 self.services.index.close()
         finally:
             self.services.store.close()
 
-    def _settle_accounts(self) -> None:
+    def settle_accounts(self) -> None:
         """Write what operations cost, as far as their own transactions could not."""
-        owed, store = self.services.ledger.take_all(), self.services.store
-        if owed and isinstance(store, MaintainableStore):
-            try:
-                store.record_usage(owed)
-            except StorageError as error:  # closing goes on whatever state the store is in
-                _log.warning("what the last operations cost was not written: %s", type(error).__name__)
+        atexit.unregister(self._farewell)
+        try:
+            self.services.ledger.close()
+        except (MemkitError, RuntimeError) as error:
+            # Closing goes on whatever state the store is in; an interpreter that ends starts no thread.
+            _log.warning("what the last operations cost was not written: %s", type(error).__name__)
+
+
+def _settle_accounts(engine: weakref.ref[Engine]) -> None:
+    found = engine()
+    if found is not None:
+        found.settle_accounts()
 
 
 def _callers_level() -> int:

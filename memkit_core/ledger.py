@@ -2,72 +2,233 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 from .types import OwnerKey, Usage
 
-#: Owners that searches are told apart for in one process; the searches of others count as nobody's.
-_MAX_OWNERS: Final = 10_000
-#: The operations whose costs are written.
-_WRITTEN: Final = ("add", "update", "reindex")
+_log = logging.getLogger(__name__)
+
+#: How long a cost that no transaction of its own carries may stay unwritten, in seconds.
+WRITE_AFTER: Final = 1.0
+#: Owners and operations that are told apart at a time; the costs of others count as nobody's.
+_MAX_KEYS: Final = 10_000
+#: How many other owners' costs one transaction takes along.
+_CARRIED: Final = 64
 Key = tuple[OwnerKey | None, str]
+Spent = Mapping[Key, Usage]
 
 
 class Ledger:
-    """The costs of one engine's operations, by owner and operation. Safe to use from several threads.
+    """The costs of one engine's operations that no transaction holds yet. Safe to use from several threads.
 
-    What an ``add`` costs is written in the same transaction as its outcome. What is known only afterwards
-    (how long it took, what a failed attempt cost) is owed, and written with the owner's next commit or at
-    the end. Searches write nothing, so theirs are kept here alone.
+    What calls of models cost goes along with the next transaction of this engine, whosever it is. Without
+    one it is written on a thread of its own ``WRITE_AFTER`` seconds after it was spent, and so is time alone.
+    A forked child owes nothing: what was spent before is its parent's to write.
     """
 
     def __init__(self) -> None:
+        self._write: Callable[[Spent], None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
+        # Held while costs are on their way from here into the store: they are seen in one of the two places.
+        self._books = threading.Lock()
         self._owed: dict[Key, Usage] = {}
-        self._searches: dict[Key, Usage] = {}
+        self._calls_owed = False
+        self._timer: threading.Timer | None = None
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            self._begin()
+
+    def keep_in(self, write: Callable[[Spent], None]) -> None:
+        """Have what is owed written by this function. Without one it waits for the next transaction."""
+        self._write = write
 
     def owe(self, owner: OwnerKey | None, operation: str, usage: Usage) -> None:
         """Something was spent that no transaction holds yet."""
+        self._check_process()
         with self._lock:
-            key = (owner, operation)
-            self._owed[key] = self._owed.get(key, Usage()) + usage
+            self._add((owner, operation), usage)
+            if self._timer is not None or self._write is None:
+                return
+            self._timer = timer = threading.Timer(WRITE_AFTER, self._settle_late)
+        timer.name, timer.daemon = "memkit-ledger", True
+        try:
+            timer.start()
+        except RuntimeError:  # no further thread is to be had: the next transaction or the end writes it
+            self._timer = None
 
-    def take(self, owner: OwnerKey | None) -> dict[str, Usage]:
-        """What is owed for an owner, by operation; from now on the caller's to write."""
+    @contextmanager
+    def carried(self) -> Generator[Spent]:
+        """Something of what is owed, for the caller to write inside the block; owed again if that raises.
+
+        Nothing while somebody else is writing, and nothing if no call of a model is owed.
+        """
+        self._check_process()
+        books = self._books
+        if not self._calls_owed or not books.acquire(blocking=False):
+            yield {}
+            return
+        try:
+            with self._lock:
+                taken = {key: self._owed.pop(key) for key in list(islice(self._owed, _CARRIED))}
+                self._calls_owed = bool(self._owed)
+            try:
+                yield taken
+            except BaseException:  # even an interrupt must not lose what was spent before
+                self._give_back(taken)
+                raise
+        finally:
+            books.release()
+
+    def settle(self) -> None:
+        """Write everything that is owed, and wait for what is being written.
+
+        Raises:
+            MemkitError: The store cannot be written. It is all still owed.
+        """
+        self._check_process()
+        with self._books:
+            if self._write is None:
+                return
+            with self._lock:
+                owed, self._owed, self._calls_owed = self._owed, {}, False
+            if not owed:
+                return
+            try:
+                self._write(owed)
+            except BaseException:
+                self._give_back(owed)
+                raise
+
+    def close(self) -> None:
+        """Write everything for the last time. Raises as ``settle``."""
+        self._check_process()
         with self._lock:
-            return {
-                operation: self._owed.pop((owner, operation))
-                for operation in _WRITTEN
-                if (owner, operation) in self._owed
-            }
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self.settle()
 
-    def take_all(self) -> dict[Key, Usage]:
-        """Everything that is owed; from now on the caller's to write."""
-        with self._lock:
-            owed, self._owed = self._owed, {}
-            return owed
-
-    def give_back(self, owner: OwnerKey | None, usage: Mapping[str, Usage]) -> None:
-        """What could not be written after all."""
-        for operation, spent in usage.items():
-            self.owe(owner, operation, spent)
-
-    def searched(self, owner: OwnerKey, usage: Usage) -> None:
-        """A search was made."""
-        with self._lock:
-            key: Key = (owner, "search")
-            if key not in self._searches and len(self._searches) >= _MAX_OWNERS:
-                key = (None, "search")
-            self._searches[key] = self._searches.get(key, Usage()) + usage
-
-    def unwritten(self) -> dict[Key, Usage]:
-        """What is known here and not in the store."""
-        with self._lock:
-            return {**self._searches, **self._owed}
+    @contextmanager
+    def steady(self) -> Generator[Spent]:
+        """What is known here and not in the store; inside the block nothing moves from here to there."""
+        self._check_process()
+        with self._books:
+            yield self._owed
 
     def forget(self) -> None:
         """Start at nothing."""
         with self._lock:
-            self._owed, self._searches = {}, {}
+            self._owed = {}
+
+    def _settle_late(self) -> None:
+        self._timer = None
+        try:
+            self.settle()
+        except Exception as error:  # noqa: BLE001 - nobody waits for this thread; all of it is still owed
+            _log.warning("what operations cost is not written yet: %s", type(error).__name__)
+
+    def _give_back(self, spent: Spent) -> None:
+        with self._lock:
+            for key, usage in spent.items():
+                self._add(key, usage)
+
+    def _add(self, key: Key, usage: Usage) -> None:
+        owed = self._owed
+        if key not in owed and len(owed) >= _MAX_KEYS:
+            key = (None, key[1])
+        owed[key] = owed[key] + usage if key in owed else usage
+        self._calls_owed = self._calls_owed or usage.called
+
+
+class Bill:
+    """What one operation has spent so far, and which part of that is still to be written.
+
+    Args:
+        owner: Whose costs they are, None for nobody's in particular.
+        at_once: Owe every call to the ledger as it is made, for operations that run long.
+    """
+
+    def __init__(self, ledger: Ledger, owner: OwnerKey | None, operation: str, *, at_once: bool) -> None:
+        self._ledger = ledger
+        self._key = (owner, operation)
+        self._at_once = at_once
+        self._lock = threading.Lock()
+        self._total = Usage()
+        self._unwritten = Usage()
+        self._started = self._written_until = time.perf_counter()
+        self._ended: float | None = None
+        self._closed = False
+
+    @property
+    def total(self) -> Usage:
+        """Everything so far, with the time it took."""
+        return self._total.timed((self._now() - self._started) * 1_000)
+
+    def finish(self) -> Usage:
+        """The whole bill, at the end of the operation: its clock stops."""
+        self._ended = time.perf_counter()
+        return self.total
+
+    def spend(self, usage: Usage) -> None:
+        """A model was called."""
+        with self._lock:
+            self._total += usage
+        self._keep(usage, at_once=self._at_once)
+
+    @contextmanager
+    def carrying(self) -> Generator[Spent]:
+        """What is to be written inside the block: this bill's part so far, and what others owe.
+
+        If the block raises, all of it is still to be written. To be entered where the transaction is made:
+        a caller that is cancelled meanwhile does not know what became of it.
+        """
+        with self._ledger.carried() as owed:
+            own = self._take()
+            try:
+                yield {**owed, self._key: owed[self._key] + own if self._key in owed else own}
+            except BaseException:  # even an interrupt must not lose what was spent before
+                self._keep(own)
+                raise
+
+    def close(self) -> bool:
+        """Owe the ledger what is left, time alone only if the operation was finished.
+
+        Returns:
+            Whether a part that a model's call cost is not known to be written.
+        """
+        with self._lock:
+            self._closed = True  # what a cancelled call spends from now on is owed at once
+        rest = self._take()
+        left = self._total if self._at_once else rest
+        if left.called or self._ended is not None:
+            self._ledger.owe(*self._key, rest)
+        return left.called
+
+    def _now(self) -> float:
+        return time.perf_counter() if self._ended is None else self._ended
+
+    def _take(self) -> Usage:
+        with self._lock:
+            now, rest = self._now(), self._unwritten
+            taken = rest.timed(rest.milliseconds + (now - self._written_until) * 1_000)
+            self._unwritten, self._written_until = Usage(), now
+            return taken
+
+    def _keep(self, usage: Usage, *, at_once: bool = False) -> None:
+        with self._lock:
+            if not at_once and not self._closed:
+                self._unwritten += usage
+                return
+        self._ledger.owe(*self._key, usage)

@@ -287,6 +287,10 @@ class EmbeddingIdentity:
 class EmbeddingCalls(Protocol):
     """What a runtime needs of an embedder."""
 
+    def calls(self, texts: int) -> int:
+        """How many calls of the model it takes to embed so many texts."""
+        ...
+
     def embed_documents(self, texts: list[str]) -> Any:
         """Vectors of shape (len(texts), dim), float32, unit length."""
         ...
@@ -327,6 +331,11 @@ class Usage:
     def total_tokens(self) -> int:
         """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
+
+    @property
+    def called(self) -> bool:
+        """Whether a model was called."""
+        return bool(self.chat_calls or self.embedding_calls)
 
     def timed(self, milliseconds: float) -> Usage:
         """The same usage with the wall time of the whole operation."""

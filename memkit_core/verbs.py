@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,8 +19,9 @@ from . import analysis
 from .engine import Engine
 from .errors import ConflictError, NotFoundError, UsageError
 from .filters import Filter, bare_keys, check_known_keys, parse_filter
+from .pipeline.account import Account
 from .pipeline.add import accept, add
-from .pipeline.commit import Options, changed
+from .pipeline.commit import Options, changed, write
 from .pipeline.context import context
 from .pipeline.embed import embed
 from .pipeline.flush import flush
@@ -28,7 +30,7 @@ from .pipeline.ingest import parse_messages, parse_metadata
 from .pipeline.outcome import AddRequest, Mode, pending
 from .pipeline.search import AskedFor, search
 from .pipeline.settle import settle
-from .protocols import ChangeSet, Query, RetireMemory, Runtime, UpdateMemory
+from .protocols import ChangeSet, CommitReceipt, Query, RetireMemory, Runtime, UpdateMemory
 from .results import (
     AddResult,
     ContextResult,
@@ -141,8 +143,6 @@ class Verbs:
                 reason="no change",
             )
         services = self.engine.services
-        embedded = await embed(self._rt, services, [] if text is None else [text])
-        services.ledger.owe(_scope_of(record).owner, "update", embedded.usage)
         now = services.clock()
         change = UpdateMemory(
             memory_id=record.memory_id,
@@ -152,10 +152,16 @@ class Verbs:
             expires_at=expires,
             actor_id=actor,
             flags=0 if text is None else analysis.text_flags(text),
-            vector=None if text is None else embedded.vectors.get(text),
             reason="updated by the caller",
         )
-        return await self._apply(record, change, now, failed=embedded.failed)
+        async with Account(self._rt, services, _scope_of(record).owner, "update") as account:
+            embedded = await embed(account, services, [] if text is None else [text])
+            vector = None if text is None else embedded.vectors.get(text)
+            changes = self._change_set(record, replace(change, vector=vector), now)
+            receipt = await write(account, services, changes)
+            result = await self._changed(receipt, change.reason, failed=embedded.failed)
+            account.bill.finish()
+            return result
 
     async def delete(self, memory_id: str, scope: Scope | None) -> MemoryChange:
         """See ``Memory.delete``."""
@@ -164,7 +170,9 @@ class Verbs:
         change = RetireMemory(
             memory_id=record.memory_id, valid_to=now, hide_sources=True, reason="deleted by the caller"
         )
-        return await self._apply(record, change, now)
+        changes = self._change_set(record, change, now)
+        receipt = await self._rt.call(lambda: self.engine.services.store.commit(changes))
+        return await self._changed(receipt, change.reason)
 
     async def _current(self, memory_id: str, scope: Scope | None) -> MemoryRecord:
         record = await self._find(memory_id, scope)
@@ -179,25 +187,23 @@ class Verbs:
         store = self.engine.services.store
         return await self._rt.call(lambda: store.get(memory_id, scope))
 
-    async def _apply(
-        self,
-        record: MemoryRecord,
-        change: UpdateMemory | RetireMemory,
-        now: Micros,
-        *,
-        failed: Sequence[StageFailure] = (),
-    ) -> MemoryChange:
+    def _change_set(
+        self, record: MemoryRecord, change: UpdateMemory | RetireMemory, now: Micros
+    ) -> ChangeSet:
         services = self.engine.services
-        changes = ChangeSet(
+        return ChangeSet(
             scope=_scope_of(record),
             recorded_at=now,
             changes=(change,),
             indexes=services.indexes,
             embedding=services.identity,
         )
-        receipt = await self._rt.call(lambda: services.store.commit(changes))
-        failures = [*failed, *await index_committed(self._rt, services)]
-        return changed(receipt.applied[0], change.reason).model_copy(update={"failed": failures})
+
+    async def _changed(
+        self, receipt: CommitReceipt, reason: str, *, failed: Sequence[StageFailure] = ()
+    ) -> MemoryChange:
+        failures = [*failed, *await index_committed(self._rt, self.engine.services)]
+        return changed(receipt.applied[0], reason).model_copy(update={"failed": failures})
 
     async def delete_all(self, scope: Scope, *, filters: object) -> DeleteAllResult:
         """See ``Memory.delete_all``."""

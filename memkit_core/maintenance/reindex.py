@@ -15,7 +15,7 @@ from ..pipeline.index import update_index
 from ..pipeline.services import Services
 from ..protocols import MaintainableStore, Runtime
 from ..results import StageFailure
-from ..types import EmbeddingIdentity, Usage
+from ..types import EmbeddingIdentity
 from .progress import Progress
 
 
@@ -59,7 +59,6 @@ async def reindex(
             failed += filled.failed
             if filled.failed:
                 break
-        services.ledger.owe(None, "reindex", Usage(embedding_calls=calls))
     indexed, trouble = await rebuild_index(rt, services, store, progress)
     return ReindexResult(
         units=units,

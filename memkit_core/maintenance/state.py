@@ -21,10 +21,16 @@ async def usage(
     Raises:
         StorageError: The store cannot be read.
     """
-    rows = dict(await rt.call(lambda: store.usage(owner)))
-    for key, spent in services.ledger.unwritten().items():
-        if owner is None or key[0] == owner:
-            rows[key] = rows.get(key, Usage()) + spent
+
+    def read() -> dict[tuple[OwnerKey | None, str], Usage]:
+        with services.ledger.steady() as owed:
+            found = dict(store.usage(owner))
+            for key, spent in list(owed.items()):
+                if owner is None or key[0] == owner:
+                    found[key] = found.get(key, Usage()) + spent
+            return found
+
+    rows = await rt.call(read)
     operations: dict[str, Usage] = {}
     for (_, operation), spent in rows.items():
         operations[operation] = operations.get(operation, Usage()) + spent

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ConfigError, ModelCallError, ModelOutputError
-from ..types import EmbeddingIdentity
+from ..errors import ConfigError, ModelCallError, ModelError, ModelOutputError
+from ..types import EmbeddingIdentity, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,14 +123,16 @@ class Embedder:
         Raises:
             ModelCallError: The model failed; ``__cause__`` is the provider's error.
             ModelOutputError: ``wrong_shape``: not one proper vector of the known dimension for each text.
+                Both carry the ``usage`` of all calls that were made.
         """
         parts: list[Floats] = []
         for batch in self._batches(texts):
-            try:
-                vectors = self._embeddings.embed_documents(batch)
-            except Exception as error:  # whatever a provider raises becomes one typed error
-                raise self._failed(error) from error
-            parts.append(self._checked(vectors, len(batch)))
+            with _counted(len(parts) + 1):
+                try:
+                    vectors = self._embeddings.embed_documents(batch)
+                except Exception as error:  # whatever a provider raises becomes one typed error
+                    raise self._failed(error) from error
+                parts.append(self._checked(vectors, len(batch)))
         return self._joined(parts)
 
     def embed_query(self, text: str) -> Floats:
@@ -145,7 +148,8 @@ class Embedder:
         """See ``embed_documents``. A model without async methods runs on a thread."""
         parts: list[Floats] = []
         for batch in self._batches(texts):
-            parts.append(self._checked(await self._acall("documents", batch), len(batch)))  # noqa: PERF401
+            with _counted(len(parts) + 1):
+                parts.append(self._checked(await self._acall("documents", batch), len(batch)))
         return self._joined(parts)
 
     async def aembed_query(self, text: str) -> Floats:
@@ -211,6 +215,16 @@ class Embedder:
 
     def _misshapen(self, what: str) -> ModelOutputError:
         return ModelOutputError(f"the embedding model {self._model!r}: {what}", reason="wrong_shape")
+
+
+@contextmanager
+def _counted(calls: int) -> Generator[None]:
+    """Let an error of the last of so many calls tell their number."""
+    try:
+        yield
+    except ModelError as error:
+        error.usage = Usage(embedding_calls=calls)
+        raise
 
 
 def _attribute(value: object, names: tuple[str, ...], kind: type[Any]) -> Any:

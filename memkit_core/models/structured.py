@@ -129,9 +129,9 @@ class _Question(Generic[S]):
         try:
             reply = await self.rt.chat(plan.runnable, plan.prompt, config)
         except Exception as error:
-            self.usage += _failed_usage(error)
+            self.usage += failed_usage(error)
             raise
-        self.usage += reply_usage(_message(reply))
+        self.usage += returned_usage(reply)
         return reply
 
     def _read(self, reply: Any) -> Answer[S]:
@@ -265,7 +265,12 @@ def _path(path: tuple[str | int, ...]) -> str:
     return text[:200] or "as a whole"
 
 
-def _failed_usage(error: Exception) -> Usage:
+def returned_usage(reply: Any) -> Usage:
+    """The cost of a call that returned, whatever its reply is worth."""
+    return reply_usage(_message(reply))
+
+
+def failed_usage(error: BaseException) -> Usage:
     """The cost of a failed call, which some providers' errors report."""
     usage = getattr(getattr(error, "completion", None), "usage", None)
     counts = {

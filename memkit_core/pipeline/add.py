@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 
 from ..protocols import ChangeSet, NewBatch, Runtime, StoredBatch
 from ..results import AddResult
-from ..types import Decision, Usage
+from ..types import Decision
+from .account import Account
 from .commit import Batch, plan_commit, write
 from .embed import embed
 from .extract import raw_facts, verbatim_facts
 from .index import index_committed
 from .outcome import AddRequest, Outcome, message_vectors, replayed
 from .services import Services
-from .settle import settle
+from .settle import settle_within
 
 
 async def add(rt: Runtime, services: Services, request: AddRequest) -> AddResult:
@@ -24,20 +24,14 @@ async def add(rt: Runtime, services: Services, request: AddRequest) -> AddResult
         StorageError: The messages could not be stored. Nothing was changed.
         UsageError: The idempotency key was used for something else. Nothing was changed.
     """
-    started = time.perf_counter()
-    if request.mode == "llm" and request.idempotency_key is not None:
+    async with Account(rt, services, request.scope.owner, "add") as account:
+        if request.mode != "llm":
+            return await _add_as_it_is(account, services, request)
+        if request.idempotency_key is None:
+            return await settle_within(account, services, await accept(account, services, request), request)
         # Calls under one key wait for the first one, and then tell its result.
         async with rt.exclusive((request.scope.owner, request.idempotency_key)):
-            result = await settle(rt, services, await accept(rt, services, request), request)
-    elif request.mode == "llm":
-        result = await settle(rt, services, await accept(rt, services, request), request)
-    else:
-        result = await _add_as_it_is(rt, services, request)
-    if result.replayed:
-        return result
-    milliseconds = (time.perf_counter() - started) * 1_000
-    services.ledger.owe(request.scope.owner, "add", Usage(milliseconds=milliseconds))
-    return result.model_copy(update={"usage": result.usage.timed(milliseconds)})
+            return await settle_within(account, services, await accept(account, services, request), request)
 
 
 async def accept(rt: Runtime, services: Services, request: AddRequest) -> StoredBatch:
@@ -77,14 +71,14 @@ def _new_batch(services: Services, request: AddRequest, *, job: str | None, inde
     )
 
 
-async def _add_as_it_is(rt: Runtime, services: Services, request: AddRequest) -> AddResult:
+async def _add_as_it_is(account: Account, services: Services, request: AddRequest) -> AddResult:
     """Statements or whole messages as memories: one embedding call, one transaction."""
     raw = request.mode == "raw"
     facts = raw_facts(request.messages) if raw else verbatim_facts(request.messages, request.scope)
     texts = [fact.text for fact in facts]
     if not raw:  # messages that a memory repeats word for word need no second entry in the indexes
         texts += [message.content for message in request.messages]
-    embedded = await embed(rt, services, texts)
+    embedded = await embed(account, services, texts)
     new = _new_batch(services, request, job=None, index=not raw)
     batch = Batch(
         scope=request.scope,
@@ -98,7 +92,12 @@ async def _add_as_it_is(rt: Runtime, services: Services, request: AddRequest) ->
     decisions = [Decision(fact=number, operation="ADD") for number in range(len(facts))]
     plan = plan_commit(batch, decisions, (), skip_duplicates=not raw)
     outcome = Outcome(
-        mode=request.mode, batch_id=new.batch_id, messages=len(request.messages), embedded=embedded, plan=plan
+        mode=request.mode,
+        batch_id=new.batch_id,
+        messages=len(request.messages),
+        embedded=embedded,
+        plan=plan,
+        usage=account.bill.total,
     )
     vectors = {} if raw else message_vectors(request.messages, range(len(request.messages)), embedded)
     changes = ChangeSet(
@@ -111,7 +110,8 @@ async def _add_as_it_is(rt: Runtime, services: Services, request: AddRequest) ->
         indexes=services.indexes,
         embedding=services.identity,
     )
-    receipt = await write(rt, services, changes, embedded.usage)
+    receipt = await write(account, services, changes)
     if receipt.batch is not None and receipt.batch.replayed:
         return replayed(receipt.batch)
-    return outcome.result(receipt, await index_committed(rt, services))
+    index_failures = await index_committed(account, services)
+    return outcome.result(receipt, index_failures, account.bill.finish())

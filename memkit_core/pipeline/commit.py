@@ -15,11 +15,11 @@ from ..protocols import (
     CiteMemory,
     CommitReceipt,
     RetireMemory,
-    Runtime,
     UpdateMemory,
 )
 from ..results import MemoryChange
-from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, Usage
+from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
+from .account import Account
 from .services import Services
 
 
@@ -220,16 +220,11 @@ def _holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
     return said if fact.event_time is None else min(said, fact.event_time)
 
 
-async def write(rt: Runtime, services: Services, changes: ChangeSet, usage: Usage) -> CommitReceipt:
-    """The receipt; what it all cost is in the same transaction, with what the owner still owes."""
-    owner = changes.scope.owner
-    owed = services.ledger.take(owner)
-    spent = {**owed, "add": owed.get("add", Usage()) + usage}
-    try:
-        receipt = await rt.call(lambda: services.store.commit(replace(changes, usage=spent)))
-    except BaseException:  # even an interrupt must not lose what was spent before
-        services.ledger.give_back(owner, owed)
-        raise
-    if receipt.batch is not None and receipt.batch.replayed:
-        services.ledger.give_back(owner, owed)
-    return receipt
+async def write(account: Account, services: Services, changes: ChangeSet) -> CommitReceipt:
+    """The receipt; what it all cost by now is in the same transaction, with what others owe."""
+
+    def work() -> CommitReceipt:
+        with account.bill.carrying() as spent:
+            return services.store.commit(replace(changes, usage=spent))
+
+    return await account.call(work)

@@ -16,7 +16,7 @@ from ..models.structured import ask
 from ..prompts import decide as prompt
 from ..protocols import Runtime
 from ..results import Rejection
-from ..types import Decision, Fact, MemoryRecord, Micros, Usage, clean_text
+from ..types import Decision, Fact, MemoryRecord, Micros, clean_text
 from .commit import trust_of
 from .recall import Recalled
 from .services import Services
@@ -28,7 +28,6 @@ class Decided:
 
     decisions: tuple[Decision, ...] = ()
     rejected: tuple[Rejection, ...] = ()
-    usage: Usage = Usage()
 
 
 async def decide(
@@ -65,7 +64,6 @@ async def decide(
     return Decided(
         decisions=tuple(decisions),
         rejected=tuple(check.rejected),
-        usage=sum((answer.usage for answer in answers), Usage()),
     )
 
 
@@ -117,7 +115,6 @@ async def _ask(
         rejected=tuple(
             Rejection(item=item, reason="not a decision of the expected shape") for item in answer.rejected
         ),
-        usage=answer.usage,
     )
 
 

@@ -35,9 +35,11 @@ async def embed(rt: Runtime, services: Services, texts: Iterable[str]) -> Embedd
     try:
         matrix = await rt.embed_documents(embedder, distinct)
     except ModelError as error:
-        return Embedded(failed=(StageFailure.of("embed", error),), usage=Usage(embedding_calls=1))
+        usage = error.usage or Usage(embedding_calls=1)
+        return Embedded(failed=(StageFailure.of("embed", error),), usage=usage)
     await ensure_identity(rt, services)
-    return Embedded(vectors=dict(zip(distinct, matrix, strict=True)), usage=Usage(embedding_calls=1))
+    usage = Usage(embedding_calls=embedder.calls(len(distinct)))
+    return Embedded(vectors=dict(zip(distinct, matrix, strict=True)), usage=usage)
 
 
 async def ensure_identity(rt: Runtime, services: Services) -> None:

@@ -11,7 +11,7 @@ from ..models.structured import ask
 from ..prompts import extract as prompt
 from ..protocols import Runtime
 from ..results import Rejection
-from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope, Usage, clean_text, parse_time
+from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope, clean_text, parse_time
 from .services import Services
 
 
@@ -21,7 +21,6 @@ class Extracted:
 
     facts: tuple[Fact, ...] = ()
     rejected: tuple[Rejection, ...] = ()
-    usage: Usage = Usage()
 
 
 def source_roles(messages: Sequence[Message], scope: Scope) -> tuple[str, ...]:
@@ -76,7 +75,6 @@ async def extract(rt: Runtime, services: Services, messages: Sequence[Message], 
     return Extracted(
         facts=tuple(fact for part in parts for fact in part.facts),
         rejected=tuple(rejection for part in parts for rejection in part.rejected),
-        usage=sum((part.usage for part in parts), Usage()),
     )
 
 
@@ -119,7 +117,7 @@ async def _extract_chunk(rt: Runtime, services: Services, chunk: _Chunk) -> Extr
             rejected.append(Rejection(item=item.text, reason="the fact has no text"))
             continue
         facts.append(_grounded(item, text, chunk))
-    return Extracted(facts=tuple(facts), rejected=tuple(rejected), usage=answer.usage)
+    return Extracted(facts=tuple(facts), rejected=tuple(rejected))
 
 
 def _grounded(item: prompt.ExtractedFact, text: str, chunk: _Chunk) -> Fact:

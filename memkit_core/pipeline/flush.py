@@ -9,6 +9,7 @@ from typing import Final
 from ..protocols import Runtime, StoredBatch
 from ..results import FlushResult, StageFailure
 from ..types import Micros
+from .account import Account
 from .embed import embed
 from .index import update_index
 from .services import Services
@@ -29,7 +30,9 @@ async def flush(rt: Runtime, services: Services, *, recorded_before: Micros | No
     failed: list[StageFailure] = []
     if services.chat is not None:
         completed, failed = await _flush_batches(rt, services, recorded_before)
-    failed += (await fill_vectors(rt, services)).failed
+    # Texts of several owners go into one call: what it costs is nobody's in particular.
+    async with Account(rt, services, None, "flush", at_once=True) as account:
+        failed += (await fill_vectors(account, services)).failed
     failed += await update_index(rt, services)
     left = await rt.call(services.store.pending_batches)
     return FlushResult(completed=completed, pending=left, failed=failed)

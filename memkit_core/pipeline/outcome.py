@@ -61,7 +61,11 @@ def replayed(batch: StoredBatch) -> AddResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a commit will have done, to be told once it is known which changes were duplicates."""
+    """What a commit will have done, to be told once it is known which changes were duplicates.
+
+    Attributes:
+        usage: What it cost until the commit.
+    """
 
     mode: Mode
     batch_id: str
@@ -69,17 +73,21 @@ class Outcome:
     embedded: Embedded
     plan: Plan
     rejected: tuple[Rejection, ...] = ()
-    usage: Usage | None = None
+    usage: Usage
 
-    def result(self, receipt: CommitReceipt, index_failures: Sequence[StageFailure]) -> AddResult:
-        """The public result."""
-        return self._result(receipt.applied, index_failures)
+    def result(
+        self, receipt: CommitReceipt, index_failures: Sequence[StageFailure], usage: Usage
+    ) -> AddResult:
+        """The public result, with the whole bill."""
+        return self._result(receipt.applied, index_failures, usage)
 
     def stored(self, applied: Sequence[Any]) -> str:
         """The same as JSON, to be kept under the idempotency key."""
-        return self._result(applied, ()).model_dump_json()
+        return self._result(applied, (), self.usage).model_dump_json()
 
-    def _result(self, applied: Sequence[Any], index_failures: Sequence[StageFailure]) -> AddResult:
+    def _result(
+        self, applied: Sequence[Any], index_failures: Sequence[StageFailure], usage: Usage
+    ) -> AddResult:
         failed = [*self.embedded.failed, *index_failures]
         return AddResult(
             results=self.plan.results(applied),
@@ -89,7 +97,7 @@ class Outcome:
             message_ids=message_ids(self.batch_id, self.messages),
             rejected=list(self.rejected),
             failed=failed,
-            usage=self.embedded.usage if self.usage is None else self.usage,
+            usage=usage,
         )
 
 

@@ -59,23 +59,23 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
     query = Query(scope=asked.scope, where=asked.where, now=now, valid_at=asked.as_of)
     question: _Question | None = None
     look: _Look | None = None
-    for _ in range(_ATTEMPTS):
-        state = await rt.call(lambda: services.store.owner_state(asked.scope.owner))
-        words = plan(asked.text, actors=state.actors, now=now)
-        question = question or await _embed(rt, services, words)
-        look = await _look(rt, services, asked, query, state, words, question)
-        if not look.gone:  # else versions were replaced between finding and reading: look again
-            break
-    assert question is not None
-    assert look is not None
-    usage = question.usage.timed((time.perf_counter() - started) * 1_000)
-    services.ledger.searched(asked.scope.owner, usage)
-    return SearchResult(
-        results=look.hits,
-        excerpts=await _turns(rt, services, asked, look.turns),
-        degraded=[*question.degraded, *look.trouble],
-        usage=usage,
-    )
+    try:
+        for _ in range(_ATTEMPTS):
+            state = await rt.call(lambda: services.store.owner_state(asked.scope.owner))
+            words = plan(asked.text, actors=state.actors, now=now)
+            question = question or await _embed(rt, services, words)
+            look = await _look(rt, services, asked, query, state, words, question)
+            if not look.gone:  # else versions were replaced between finding and reading: look again
+                break
+        assert question is not None
+        assert look is not None
+        excerpts = await _turns(rt, services, asked, look.turns)
+        degraded = [*question.degraded, *look.trouble]
+    finally:  # a search that fails has cost something all the same
+        spent = Usage() if question is None else question.usage
+        usage = spent.timed((time.perf_counter() - started) * 1_000)
+        services.ledger.owe(asked.scope.owner, "search", usage)
+    return SearchResult(results=look.hits, excerpts=excerpts, degraded=degraded, usage=usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

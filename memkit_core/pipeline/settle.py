@@ -11,7 +11,8 @@ from typing import Any
 from ..errors import ConflictError, MemkitError, StorageError
 from ..protocols import ChangeSet, CommitReceipt, Runtime, StoredBatch, Unembedded
 from ..results import AddResult, StageFailure
-from ..types import Decision, Usage
+from ..types import Decision
+from .account import Account
 from .commit import Batch, Options, plan_commit, update_texts, write
 from .decide import decide
 from .embed import Embedded, embed
@@ -33,13 +34,24 @@ def options_of(batch: StoredBatch) -> Options:
 
 
 async def settle(rt: Runtime, services: Services, batch: StoredBatch, request: AddRequest) -> AddResult:
-    """Extract, decide and commit a stored batch; pending if a model or the store does not do its part."""
+    """``settle_within`` an account of its own, for a batch that an earlier call has stored."""
+    async with Account(rt, services, request.scope.owner, "add") as account:
+        return await settle_within(account, services, batch, request)
+
+
+async def settle_within(
+    account: Account, services: Services, batch: StoredBatch, request: AddRequest
+) -> AddResult:
+    """Extract, decide and commit a stored batch; pending if a model or the store does not do its part.
+
+    What it cost is written by whichever transaction ends the attempt. The account's clock stops here.
+    """
     if batch.replayed:
         if batch.state == "done":
             return replayed(batch)
-        request, batch = await restore(rt, services, batch)
+        request, batch = await restore(account, services, batch)
     services.in_flight.enter(batch.batch_id, batch.recorded_at)
-    work = _Work(rt, services, batch, request)
+    work = _Work(account, services, batch, request)
     try:
         return await work.run()
     except MemkitError as error:
@@ -64,13 +76,12 @@ async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[
 class _Work:
     """One batch on its way from messages to a commit."""
 
-    def __init__(self, rt: Runtime, services: Services, batch: StoredBatch, request: AddRequest) -> None:
-        self._rt = rt
+    def __init__(self, account: Account, services: Services, batch: StoredBatch, request: AddRequest) -> None:
+        self._account = account
         self._services = services
         self._batch = batch
         self._request = request
         self._stage = "extract"
-        self._usage = Usage()
 
     async def run(self) -> AddResult:
         """The result of the whole way.
@@ -79,48 +90,50 @@ class _Work:
             ModelError: A model failed; the batch is still pending.
             StorageError: So did the store.
         """
-        request, rt, services = self._request, self._rt, self._services
+        request, rt, services = self._request, self._account, self._services
         extracted = await extract(rt, services, request.messages, request.scope)
-        self._usage += extracted.usage
         facts = extracted.facts
         texts = [message.content for message in request.messages] + [fact.text for fact in facts]
         embedded = await embed(rt, services, texts)
-        self._usage += embedded.usage
         if not facts:
             receipt, outcome = await self._commit(extracted, embedded, (), (), None)
         else:
             async with rt.exclusive(request.scope.owner):
                 receipt, outcome = await self._decide_and_commit(extracted, embedded)
-        return outcome.result(receipt, await index_committed(rt, services))
+        index_failures = await index_committed(rt, services)
+        return outcome.result(receipt, index_failures, rt.bill.finish())
 
     async def give_back(self, error: MemkitError) -> AddResult:
         """What came of the batch: pending, with the reason, unless somebody else has finished it."""
         failed = [StageFailure.of(self._stage, error)]
-        usage = self._usage + (getattr(error, "usage", None) or Usage())
-        self._services.ledger.owe(self._request.scope.owner, "add", usage)
-        batch, count = self._batch, len(self._request.messages)
+        batch, count, account = self._batch, len(self._request.messages), self._account
         try:
-            stands = await self._rt.call(lambda: self._services.store.batch(batch.batch_id))
+            await account.call(lambda: self._release(type(error).__name__))
+            stands = await account.call(lambda: self._services.store.batch(batch.batch_id))
             if stands is not None and stands.state == "done":
+                usage = account.bill.finish()
                 if stands.result is not None:
                     return replayed(stands).model_copy(update={"usage": usage})
                 return pending(batch.batch_id, count, failed=failed, usage=usage).model_copy(
                     update={"status": "partial", "pending": []}
                 )
-            await self._rt.call(
-                lambda: self._services.store.release_batch(
-                    batch.batch_id, batch.lease, error=type(error).__name__, not_before=0
-                )
-            )
             failed += await self._embed_messages()
         except StorageError as storage_error:  # the batch stays pending all the same
             failed.append(StageFailure.of("commit", storage_error))
-        return pending(batch.batch_id, count, failed=failed, usage=usage)
+        return pending(batch.batch_id, count, failed=failed, usage=account.bill.finish())
+
+    def _release(self, error: str) -> None:
+        """Let go of the batch; what the attempt cost is in the same transaction."""
+        batch = self._batch
+        with self._account.bill.carrying() as spent:
+            self._services.store.release_batch(
+                batch.batch_id, batch.lease, error=error, not_before=0, usage=spent
+            )
 
     async def _embed_messages(self) -> Sequence[StageFailure]:
         """Make what waits for extraction findable by meaning too."""
         services, messages = self._services, self._request.messages
-        embedded = await embed(self._rt, services, [message.content for message in messages])
+        embedded = await embed(self._account, services, [message.content for message in messages])
         vectors = [
             (
                 Unembedded(space="turn", unit=unit, owner=self._request.scope.owner, text=message.content),
@@ -130,7 +143,7 @@ class _Work:
             if (vector := embedded.vectors.get(message.content)) is not None
         ]
         if vectors:
-            await self._rt.call(
+            await self._account.call(
                 lambda: services.store.put_vectors(
                     vectors, indexes=services.indexes, embedding=services.identity
                 )
@@ -140,16 +153,14 @@ class _Work:
     async def _decide_and_commit(
         self, extracted: Extracted, embedded: Embedded
     ) -> tuple[CommitReceipt, Outcome]:
-        rt, services, facts = self._rt, self._services, extracted.facts
+        rt, services, facts = self._account, self._services, extracted.facts
         vectors = [embedded.vectors[fact.text] for fact in facts] if embedded.vectors else None
         for attempt in range(services.settings.decide_attempts):
             self._stage = "decide"
             recalled = await recall(rt, services, self._request.scope, facts, vectors)
             expires_at = self._request.options.expires_at
             decided = await decide(rt, services, facts, recalled, expires_at=expires_at)
-            self._usage += decided.usage
             extra = await embed(rt, services, update_texts(facts, decided.decisions))
-            self._usage += extra.usage
             whole = Embedded(
                 vectors={**embedded.vectors, **extra.vectors}, failed=embedded.failed + extra.failed
             )
@@ -193,7 +204,7 @@ class _Work:
             embedded=embedded,
             plan=plan,
             rejected=extracted.rejected,
-            usage=self._usage,
+            usage=self._account.bill.total,
         )
         changes = ChangeSet(
             scope=request.scope,
@@ -207,4 +218,4 @@ class _Work:
             indexes=services.indexes,
             embedding=services.identity,
         )
-        return await write(self._rt, services, changes, self._usage), outcome
+        return await write(self._account, services, changes), outcome

@@ -15,6 +15,7 @@ from ..types import (
     OwnerKey,
     Ref,
     Scope,
+    Usage,
     Vector,
 )
 from .reading import Candidates, OwnerState, Query, SearchRequest, Unembedded
@@ -80,7 +81,7 @@ class RecordStore(Protocol):
         ...
 
     def owner_state(self, owner: OwnerKey) -> OwnerState:
-        """The owner's revision, number of live memories and actors (at most 1,000, by first appearance)."""
+        """The owner's revision, number of live memories and actors (at most 1,000, in order of name)."""
         ...
 
     def get(self, memory_id: str, scope: Scope | None = None) -> MemoryRecord | None:
@@ -146,10 +147,22 @@ class RecordStore(Protocol):
         """
         ...
 
-    def release_batch(self, batch_id: str, lease: str | None, *, error: str, not_before: Micros) -> None:
+    def release_batch(
+        self,
+        batch_id: str,
+        lease: str | None,
+        *,
+        error: str,
+        not_before: Micros,
+        usage: Mapping[tuple[OwnerKey | None, str], Usage] = {},
+    ) -> None:
         """Keep a batch pending after a failed attempt, not to be claimed before the given time.
 
-        Counts the attempt and ends the lease. Does nothing if the batch is done or leased by somebody else.
+        Counts the attempt and ends the lease. Does nothing to a batch that is done or leased by somebody
+        else. What was spent is added to the totals in any case, in the same transaction.
+
+        Args:
+            usage: What was spent, by owner (None: nobody's) and operation.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..types import EmbeddingIdentity, MemoryRecord, Message, Micros, Scope, Usage, Vector
+from ..types import EmbeddingIdentity, MemoryRecord, Message, Micros, OwnerKey, Scope, Usage, Vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,8 @@ class ChangeSet:
             None: apply to whatever is there.
         embedding: Which model made the vectors in here; ``EmbeddingMismatchError`` if the store has moved to
             another one meanwhile. None: not checked.
-        usage: What was spent on it, by operation, to be added to the owner's totals.
+        usage: What was spent, by owner (None: nobody's) and operation, to be added to the totals; also when
+            the batch turns out to be a replay.
         batch: New messages to store in the same transaction.
         message_vectors: Vectors of stored messages, by unit (by position in ``batch`` if that is given).
         complete: Batch to mark done, with the lease it was claimed under (None: not claimed).
@@ -169,7 +170,9 @@ class ChangeSet:
     result: Callable[[tuple[Applied, ...]], str] | None = None
     indexes: tuple[str, ...] = ()
     embedding: EmbeddingIdentity | None = None
-    usage: Mapping[str, Usage] = field(default_factory=dict[str, Usage])
+    usage: Mapping[tuple[OwnerKey | None, str], Usage] = field(
+        default_factory=dict[tuple[OwnerKey | None, str], Usage]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ...errors import ConflictError, UsageError
 from ...protocols import NewBatch, StoredBatch
-from ...types import Micros, OwnerKey, Scope
+from ...types import Micros, OwnerKey, Scope, Usage
 from .draft import Draft, next_unit
 from .driver import Connection
 from .prepare import PreparedBatch, Terms
 from .rows import BATCH_COLUMNS, TURN, batch_of
 from .seals import BATCH_SEALED, batch_seal, hidden_seal, owner_seal, seal_batch
+from .usage import record_usage
 
 #: A longer pause than this between two messages begins a new session.
 SESSION_GAP: Final[Micros] = 30 * 60 * 1_000_000
@@ -227,9 +228,16 @@ def claim(
 
 
 def release(
-    connection: Connection, batch_id: str, lease: str | None, *, error: str, not_before: Micros
+    connection: Connection,
+    batch_id: str,
+    lease: str | None,
+    *,
+    error: str,
+    not_before: Micros,
+    usage: Mapping[tuple[OwnerKey | None, str], Usage],
 ) -> None:
     """See ``RecordStore.release_batch``. A claim has counted its attempt already."""
+    record_usage(connection, usage)
     row = connection.execute(
         "SELECT id FROM batches WHERE uuid = ? AND lease IS ? AND pending = 1", (batch_id, lease)
     ).fetchone()

@@ -30,6 +30,7 @@ from ...types import (
     Micros,
     OwnerKey,
     Scope,
+    Usage,
     Vector,
 )
 from . import batches, reads, versions, writes
@@ -216,11 +217,19 @@ class SqliteStore(Upkeep):
             )
         )
 
-    def release_batch(self, batch_id: str, lease: str | None, *, error: str, not_before: Micros) -> None:
+    def release_batch(
+        self,
+        batch_id: str,
+        lease: str | None,
+        *,
+        error: str,
+        not_before: Micros,
+        usage: Mapping[tuple[OwnerKey | None, str], Usage] = {},
+    ) -> None:
         """See ``RecordStore.release_batch``."""
         self._writer.run(
             lambda connection: batches.release(
-                connection, batch_id, lease, error=error, not_before=not_before
+                connection, batch_id, lease, error=error, not_before=not_before, usage=usage
             )
         )
 

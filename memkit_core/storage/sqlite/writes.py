@@ -25,7 +25,7 @@ from .rows import (
     vector_sum,
 )
 from .seals import advance_owner, memory_seal, seal_batch
-from .usage import add_usage
+from .usage import record_usage
 from .vectors import check_identity, set_identity
 from .versions import close_version, current_version, hide_sources
 
@@ -54,6 +54,7 @@ def commit(connection: Connection, prepared: PreparedCommit) -> CommitReceipt:
     if prepared.batch is not None:
         earlier = replay(connection, owner, prepared.batch.batch)
         if earlier is not None:
+            record_usage(connection, changes.usage)
             return CommitReceipt(revision=revision, applied=(), batch=earlier)
     if changes.expected_revision is not None and changes.expected_revision != revision:
         raise ConflictError(
@@ -61,8 +62,7 @@ def commit(connection: Connection, prepared: PreparedCommit) -> CommitReceipt:
             f"{changes.expected_revision}). Nothing was changed"
         )
     applied, stored = _Commit(connection, owner, prepared).run()
-    if changes.usage:
-        add_usage(connection, owner, changes.usage)
+    record_usage(connection, changes.usage)
     if any(one.outcome == "applied" for one in applied):
         revision += 1
         advance_owner(connection, owner, revision)

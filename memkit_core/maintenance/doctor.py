@@ -33,7 +33,7 @@ async def doctor(
     Raises:
         StorageError: The store cannot be opened, read or, for a repair, written.
     """
-    units = await rt.call(store.count_units)
+    units = await _count(rt, store)
     progress.stage("check", 2 * units)
     before = await rt.call(lambda: store.inspect(progress.step))
     index, held = await _inspect_index(rt, services, store)
@@ -44,7 +44,8 @@ async def doctor(
             progress.stage("repair", 2 * units)
             await rt.call(lambda: store.repair(progress.step))
             await _refill(rt, services)
-        if index:
+        if index or any(damage.table == "index_work" for damage in before.found):
+            # Pending work that was damaged is gone, and what it was about is not known.
             await rebuild_index(rt, services, store, progress)
         progress.stage("check again", 2 * units)
         after = await rt.call(lambda: store.inspect(progress.step))
@@ -54,6 +55,13 @@ async def doctor(
     except StorageError as error:  # what is damaged may also be in the way of a plain look
         notes = [f"what is still to be done cannot be told: {type(error).__name__}"]
     return _report(units, before, after, first, [*after.found, *left], notes)
+
+
+async def _count(rt: Runtime, store: MaintainableStore) -> int:
+    try:
+        return await rt.call(store.count_units)
+    except StorageError:
+        return 0  # only for the bar; the inspection tells what is in the way, or raises
 
 
 async def _refill(rt: Runtime, services: Services) -> None:

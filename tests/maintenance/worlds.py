@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from memkit_core import Memory
+from memkit_core import Memory, StorageError
 from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 
-#: Columns whose damage says nothing about any memory, each with its reason.
+#: Columns that are not payload, each with its reason.
 NO_PAYLOAD = {
-    "actors.id": "only orders a list of names",
-    "events.sequence": "only orders events; the order within a memory is checked",
-    "index_work.sequence": "only orders pending work",
-    "index_work.index_name": "may name an index that another process has attached",
-    "index_work.removed": "a removal that reads as an addition removes as well, since the text is gone",
-    "index_work.attempts": "bookkeeping of retries",
-    "index_work.last_error": "bookkeeping of retries",
+    "index_work.sequence": "pending work does what the record holds by then, in any order",
+    "index_work.attempts": "how often it failed so far; nothing depends on it",
+    "index_work.last_error": "what it failed with; shown to nobody",
 }
+OWNERS: list[dict[str, Any]] = [{"user_id": "ana"}, {"user_id": "ben"}, {"agent_id": "a1"}, {"run_id": "r1"}]
+QUESTIONS = ("What does Ana like?", "tea number", "猫", "walking by the sea", "Noted")
 
 
 class Down:
@@ -83,6 +84,79 @@ def build(path: Path, *, seed: int = 7) -> None:
     failing = ScriptedChatModel(replies=[])
     with Memory(llm=failing, embedder=HashEmbeddings(32), store=path) as memory:
         assert memory.add("My sister lives in Oslo", user_id="ana").status == "pending"
+    with Memory(llm="verbatim", embedder=HashEmbeddings(32), store=path) as memory:
+        memory.admin.reindex()  # nothing is left to be embedded, so that all that changes is damage
+
+
+#: What depends on when it is asked.
+_MOVING: Any = {"usage": True, "results": {"__all__": {"score"}}, "excerpts": {"__all__": {"score"}}}
+
+
+def seen(memory: Memory, folder: Path) -> dict[str, Any]:
+    """All that users see of a store, and its export."""
+    found: dict[str, Any] = {}
+    for owner in OWNERS:
+        for question in QUESTIONS:
+            answer = memory.search(question, **owner, include=("memories", "excerpts"))
+            assert not answer.degraded
+            found[f"{owner} {question}"] = answer.model_dump(exclude=_MOVING)
+        past = memory.search("likes", **owner, as_of="2025-06-01")
+        found[f"{owner} earlier"] = past.model_dump(exclude=_MOVING)
+        items = listed(memory, owner)
+        found[f"{owner} all"] = [item.model_dump() for item in items]
+    for memory_id in sorted(all_ids(Path(memory.admin.stats().location.removeprefix("SQLite file ")))):
+        found[f"history {memory_id}"] = [event.model_dump() for event in memory.history(memory_id)]
+    file = folder / "seen.jsonl"
+    memory.admin.export(file)
+    found["export"] = file.read_bytes()
+    return found
+
+
+def listed(memory: Memory, owner: dict[str, Any]) -> list[Any]:
+    """Every memory of an owner, page by page."""
+    page = memory.get_all(**owner, limit=15)
+    items = [*page.results]
+    while page.next_cursor:
+        page = memory.get_all(**owner, limit=15, cursor=page.next_cursor)
+        items += page.results
+    return items
+
+
+def all_ids(path: Path) -> set[str]:
+    """Ids of all memories, also of deleted ones."""
+    db = sqlite3.connect(path)
+    db.text_factory = bytes
+    ids = {row[0].decode("utf-8", "replace") for row in db.execute("SELECT memory_id FROM memories")}
+    db.close()
+    return ids
+
+
+def said(memory: Memory, path: Path) -> Iterator[str]:
+    """Every text that a store gives out; what it refuses to read is left out."""
+    for owner in OWNERS:
+        for question in QUESTIONS[:2]:
+            with suppress(StorageError):
+                answer = memory.search(question, **owner, include=("memories", "excerpts"))
+                yield from (hit.memory for hit in answer.results)
+                yield from (excerpt.text for excerpt in answer.excerpts)
+        with suppress(StorageError):
+            yield from (item.memory for item in listed(memory, owner))
+    for memory_id in all_ids(path):
+        with suppress(StorageError):
+            item = memory.get(memory_id)
+            if item is not None:
+                yield item.memory
+        with suppress(StorageError):
+            for event in memory.history(memory_id):
+                yield from (text for text in (event.old_memory, event.new_memory) if text is not None)
+
+
+def texts(path: Path) -> set[str]:
+    """Every text that a sound store holds."""
+    with sqlite3.connect(path) as db:
+        found = {row[0] for row in db.execute("SELECT text FROM memories UNION SELECT content FROM messages")}
+    db.close()
+    return found
 
 
 def columns(path: Path) -> list[tuple[str, str]]:
@@ -91,7 +165,7 @@ def columns(path: Path) -> list[tuple[str, str]]:
         tables = [
             name
             for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            if not name.startswith("sqlite_") and name != "usage"
+            if not name.startswith("sqlite_")
         ]
         found = [
             (table, row[1])
@@ -120,8 +194,9 @@ def flip(path: Path, rng: random.Random, table: str, column: str) -> str | None:
         kind = kind.decode()
         if kind == "integer":
             changed: Any = value ^ (1 << rng.randrange(63 if abs(value) > 2**31 else 16))
-            if (table, name) == ("unit_stats", "tag"):  # a higher one only drops copies in memory
-                changed = value & (value - 1)
+        elif kind == "real":
+            bits = struct.unpack("<q", struct.pack("<d", value))[0] ^ (1 << rng.randrange(63))
+            changed = struct.unpack("<d", struct.pack("<q", bits))[0]
         else:
             raw = bytearray(value)
             if not raw:

@@ -1,7 +1,7 @@
 """Which units changed under which tag: written by every transaction, read by those who keep warm copies.
 
-Whoever moves a tag and notes nothing says that everything changed. Every row is under a checksum, and a
-damaged one says the same: damage costs a reading and never hides a change.
+Every tag is noted, so that the last note tells what the tag must be. Every note is under a checksum; one that
+is missing or damaged says that everything changed: damage costs a reading and never hides a change.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from .driver import Connection
-from .rows import crc32
+from .rows import checksum
 
 #: So many tags of a space are remembered; a copy that is further behind is read anew.
 KEPT_TAGS: Final = 256
 #: With more runs of consecutive units than this, reading everything costs no more.
 MOST_RANGES: Final = 256
+
+#: Stands for all units.
+_EVERYTHING: Final = b"null"
 
 Range = tuple[int, int]
 
@@ -24,15 +27,28 @@ Range = tuple[int, int]
 def note(connection: Connection, owner: int, space: int, tag: int, units: Collection[int]) -> None:
     """Remember that a tag of a space touched these units and no others, and forget its old tags."""
     ranges = _joined((unit, unit) for unit in units)
-    if len(ranges) <= MOST_RANGES:
-        data = json.dumps(ranges).encode()
-        connection.execute(
-            "INSERT INTO space_changes (owner, space, tag, crc32, ranges) VALUES (?, ?, ?, ?, ?)",
-            (owner, space, tag, _checksum(owner, space, tag, data), data),
-        )
+    data = json.dumps(ranges).encode() if len(ranges) <= MOST_RANGES else _EVERYTHING
+    connection.execute(
+        "INSERT INTO space_changes (owner, space, tag, crc32, ranges) VALUES (?, ?, ?, ?, ?)",
+        (owner, space, tag, checksum(owner, space, tag, data), data),
+    )
     connection.execute(
         "DELETE FROM space_changes WHERE owner = ? AND space = ? AND tag <= ?",
         (owner, space, tag - KEPT_TAGS),
+    )
+
+
+def note_everything(connection: Connection, owner: int | None = None) -> None:
+    """Remember that the present tag of every space (of one owner, if given) touched all units."""
+    condition, values = ("1", ()) if owner is None else ("owner = ?", (owner,))
+    rows = connection.execute(
+        f"SELECT owner, space, tag FROM unit_stats u WHERE {condition} AND NOT EXISTS (SELECT 1"
+        " FROM space_changes c WHERE c.owner = u.owner AND c.space = u.space AND c.tag = u.tag)",
+        values,
+    ).fetchall()
+    connection.executemany(
+        "INSERT INTO space_changes (owner, space, tag, crc32, ranges) VALUES (?, ?, ?, ?, ?)",
+        [(*row, checksum(*row, _EVERYTHING), _EVERYTHING) for row in rows],
     )
 
 
@@ -47,7 +63,9 @@ def since(connection: Connection, owner: int, space: int, *, seen: int, tag: int
         "SELECT tag, crc32, ranges FROM space_changes WHERE owner = ? AND space = ? AND tag BETWEEN ? AND ?",
         (owner, space, seen + 1, tag),
     ).fetchall()
-    if len(rows) != tag - seen or any(_checksum(owner, space, row[0], row[2]) != row[1] for row in rows):
+    if len(rows) != tag - seen or any(checksum(owner, space, row[0], row[2]) != row[1] for row in rows):
+        return None
+    if any(row[2] == _EVERYTHING for row in rows):
         return None
     ranges = _joined((first, last) for row in rows for first, last in json.loads(row[2]))
     return ranges if len(ranges) <= MOST_RANGES else None
@@ -56,12 +74,7 @@ def since(connection: Connection, owner: int, space: int, *, seen: int, tag: int
 def damaged(connection: Connection) -> list[tuple[int, int, int]]:
     """Owner, space and tag of the rows that do not match their checksums."""
     rows = connection.execute("SELECT owner, space, tag, crc32, ranges FROM space_changes")
-    return [(o, s, t) for o, s, t, checksum, ranges in rows if _checksum(o, s, t, ranges) != checksum]
-
-
-def _checksum(owner: int, space: int, tag: int, ranges: object) -> int:
-    # Damage can change what kind of value a column holds.
-    return crc32(repr((owner, space, tag, ranges)).encode())
+    return [(o, s, t) for o, s, t, stored, ranges in rows if checksum(o, s, t, ranges) != stored]
 
 
 def _joined(ranges: Iterable[Range]) -> list[Range]:

@@ -26,6 +26,7 @@ from ...filters import (
     metadata_key,
     parse_filter,
 )
+from .rows import checksum
 
 if TYPE_CHECKING:
     import sqlite3
@@ -71,7 +72,8 @@ def _fold(text: str | None) -> str | None:
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection the two functions that conditions call."""
+    """Give a connection the functions that conditions call, and the one that makes checksums."""
+    connection.create_function("memkit_sum", -1, checksum, deterministic=True)
     connection.create_function("memkit_holds", 2, _holds, deterministic=True)
     connection.create_function("memkit_fold", 1, _fold, deterministic=True)
 

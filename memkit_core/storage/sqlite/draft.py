@@ -12,6 +12,9 @@ from .changes import note
 from .driver import Connection
 from .prepare import Terms
 from .rows import MEMORY, RETIRED, TURN, digest, vector_sum
+from .seals import WORK_SUMMED, work_sum
+from .settings import put
+from .tallies import Tally
 
 MEMORY_INSERT: Final = (
     "INSERT INTO memories (unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind,"
@@ -29,10 +32,7 @@ EVENT_INSERT: Final = (
     "INSERT INTO events (owner, memory_id, operation, revision, reason, actor_id, recorded_at, batch,"
     " content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_WORK_INSERT: Final = (
-    "INSERT INTO index_work (index_name, owner, space, unit, ref_id, revision, removed)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+WORK_INSERT: Final = f"INSERT INTO index_work ({WORK_SUMMED}, crc32) VALUES ({', '.join('?' * 8)})"
 _STATS_UPSERT: Final = (
     "INSERT INTO unit_stats (owner, space, n, total_len, tag) VALUES (?1, ?2, ?3, ?4,"
     " 1 + coalesce((SELECT max(tag) FROM space_changes WHERE owner = ?1 AND space = ?2), 0))"
@@ -49,12 +49,19 @@ def next_unit(connection: Connection, table: str) -> int:
 
 
 class Draft:
-    """Rows to be written for one owner. ``flush`` writes them; until then the database knows nothing."""
+    """Rows to be written for one owner. ``flush`` writes them; until then the database knows nothing.
+
+    Attributes:
+        batch: The batch that is being worked on.
+        written: The rows of the record that were written and are not in the owner's tally yet; ``settle``
+            puts them there, in the same transaction.
+    """
 
     def __init__(self, connection: Connection, owner: int, indexes: tuple[str, ...] = ()) -> None:
         self.connection = connection
         self.owner = owner
         self.batch: int | None = None
+        self.written = Tally()
         self._indexes = indexes
         self._memories: list[tuple[Any, ...]] = []
         self._messages: list[tuple[Any, ...]] = []
@@ -71,6 +78,11 @@ class Draft:
         self._keys: set[str] = set()
         self._embedded: dict[int, list[tuple[int]]] = {MEMORY: [], TURN: []}
         self._dimension = 0
+
+    def count_batch(self) -> None:
+        """The batch that is being worked on was written just now."""
+        assert self.batch is not None  # it has a number, then
+        self.written.count("batches", 1, self.batch)
 
     def memory(
         self,
@@ -137,7 +149,7 @@ class Draft:
     def work(self, space: int, unit: int, ref_id: str, revision: int, *, removed: bool) -> None:
         """Pending work for every derived index."""
         for name in self._indexes:
-            self._work.append((name, self.owner, space, unit, ref_id, revision, int(removed)))
+            self._work.append(work_row(name, self.owner, space, unit, ref_id, revision, int(removed)))
 
     def retire(self, unit: int, terms: Terms) -> None:
         """Move a version that is already written from the current space to the retired one."""
@@ -175,9 +187,7 @@ class Draft:
         many = self.connection.executemany
         if self._dimension:
             self._check_dimension()
-        _write(many, MEMORY_INSERT, self._memories)
-        _write(many, _MESSAGE_INSERT, self._messages)
-        _write(many, EVENT_INSERT, self._events)
+        self._write_record(many)
         _write(many, "INSERT INTO sources (memory, message) VALUES (?, ?)", self._sources)
         self._postings.sort()
         _write(
@@ -202,7 +212,7 @@ class Draft:
         )
         _write(many, "UPDATE memories SET embedded = 1 WHERE unit = ?", self._embedded[MEMORY])
         _write(many, "UPDATE messages SET embedded = 1 WHERE unit = ?", self._embedded[TURN])
-        _write(many, _WORK_INSERT, self._work)
+        _write(many, WORK_INSERT, self._work)
         if self._actors:
             actors = [(self.owner, name) for name in self._actors]
             many("INSERT OR IGNORE INTO actors (owner, name) VALUES (?, ?)", actors)
@@ -214,6 +224,18 @@ class Draft:
             )
             self._keys.clear()
         self._write_stats()
+
+    def _write_record(self, many: Any) -> None:
+        for kind, rows in (("memories", self._memories), ("messages", self._messages)):
+            if rows:
+                self.written.count(kind, len(rows), sum(row[0] for row in rows))
+        _write(many, MEMORY_INSERT, self._memories)
+        _write(many, _MESSAGE_INSERT, self._messages)
+        if self._events:
+            number = len(self._events)
+            _write(many, EVENT_INSERT, self._events)
+            (last,) = self.connection.execute("SELECT last_insert_rowid()").fetchone()
+            self.written.count("events", number, number * last - number * (number - 1) // 2)
 
     def _write_stats(self) -> None:
         for space, (number, total) in self._stats.items():
@@ -230,6 +252,14 @@ class Draft:
         self._dimension = 0
 
 
+def work_row(
+    name: str, owner: int, space: int, unit: int, ref_id: str, revision: int, removed: int
+) -> tuple[Any, ...]:
+    """A row of ``WORK_INSERT``."""
+    row = (name, owner, space, unit, ref_id, revision, removed)
+    return (*row, work_sum(*row))
+
+
 def claim_dimension(connection: Connection, dimension: int) -> None:
     """Record the dimension of the store's vectors, once.
 
@@ -238,7 +268,7 @@ def claim_dimension(connection: Connection, dimension: int) -> None:
     """
     row = connection.execute("SELECT value FROM meta WHERE key = 'dimension'").fetchone()
     if row is None:
-        connection.execute("INSERT INTO meta (key, value) VALUES ('dimension', ?)", (str(dimension),))
+        put(connection, "dimension", str(dimension))
     elif int(row[0]) != dimension:
         raise EmbeddingMismatchError(
             f"the store holds vectors of {row[0]} dimensions, not {dimension}: use the embedding model it "

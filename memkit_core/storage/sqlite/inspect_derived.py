@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ... import analysis
-from ...errors import IntegrityError
 from .changes import damaged
 from .driver import Connection
 from .inspection import Inspection
 from .reindex import ROWS, UNITS, owners_in, stored_key, stored_terms
 from .rows import MEMORY, RETIRED, TURN, vector_sum
-from .vectors import read_identity
+from .seals import WORK_SUM
 
 _CHUNK: Final = 1_000
 _MASK: Final = 2**64 - 1
@@ -24,30 +22,6 @@ _STORED: Final = {
     "messages": "SELECT unit, length, embedded, NULL FROM messages WHERE unit IN"
     " (SELECT value FROM json_each(?))",
 }
-
-
-def inspect_meta(connection: Connection, seen: Inspection, schema_version: int) -> None:
-    """The few settings of the file."""
-    meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    for key in meta:
-        if key not in ("schema_version", "analyzer", "embedding", "dimension") and not key.startswith(
-            "rebuild:"
-        ):
-            seen.truth("meta", key, "there is no such setting")
-    if meta.get("schema_version") != str(schema_version):
-        seen.truth("meta", "schema_version", "it is not this schema's")
-    if meta.get("analyzer") != analysis.ANALYZER:
-        seen.derived("meta", "analyzer", "the keywords are another analyzer's")
-        seen.stale.update(seen.owners.values())
-    dimension = connection.execute("SELECT length(data) / 2 FROM vectors LIMIT 1").fetchone()
-    held = None if dimension is None else dimension[0]
-    if "embedding" in meta:
-        try:
-            held = read_identity(meta["embedding"]).dimension
-        except IntegrityError:
-            seen.truth("meta", "embedding", "it does not match its checksum")
-    if held is not None and meta.get("dimension") != str(held):
-        seen.derived("meta", "dimension", "it is not that of the vectors")
 
 
 def inspect_derived(connection: Connection, seen: Inspection) -> None:
@@ -172,10 +146,12 @@ def inspect_work(connection: Connection, seen: Inspection) -> None:
     for owner, space, tag in damaged(connection):
         seen.derived("space_changes", f"{owner}/{space}/{tag}", "it does not match its checksum")
     for owner, space in connection.execute(
-        "SELECT u.owner, u.space FROM unit_stats u WHERE u.tag < (SELECT max(c.tag) FROM space_changes c"
-        " WHERE c.owner = u.owner AND c.space = u.space)"
+        "SELECT u.owner, u.space FROM unit_stats u WHERE u.tag IS NOT (SELECT max(c.tag)"
+        " FROM space_changes c WHERE c.owner = u.owner AND c.space = u.space)"
     ):
-        seen.derived("unit_stats", f"{owner}/{space}", "its tag is below one that is noted")
+        seen.derived("unit_stats", f"{owner}/{space}", "its tag is not the last one that is noted")
+    for (sequence,) in connection.execute(DAMAGED_WORK):
+        seen.derived("index_work", sequence, "it does not match its checksum")
     for (sequence,) in connection.execute(STRAY_WORK):
         seen.derived("index_work", sequence, "it is about nothing that is there")
 
@@ -202,6 +178,10 @@ def inspect_numbers(connection: Connection, seen: Inspection) -> None:
             seen.derived("sqlite_sequence", table, "its last number is below that of a row")
 
 
+DAMAGED_WORK: Final = (
+    f"SELECT w.sequence FROM index_work w WHERE w.crc32 IS NOT {WORK_SUM}"
+    " OR typeof(w.index_name) <> 'text' OR typeof(w.ref_id) <> 'text'"
+)
 STRAY_WORK: Final = (
     "SELECT w.sequence FROM index_work w LEFT JOIN memories m ON w.space = 0 AND m.unit = w.unit"
     " AND m.owner = w.owner AND m.memory_id = w.ref_id AND m.revision = w.revision"

@@ -20,7 +20,7 @@ _MESSAGES: Final = (
 )
 _VERSIONS: Final = (
     "SELECT memory_id, revision, owner, valid_from, recorded_at, valid_to, retired_at, deleted_at,"
-    " superseded_by FROM memories ORDER BY memory_id, revision"
+    " superseded_by, unit FROM memories ORDER BY memory_id, revision"
 )
 _EVENTS: Final = (
     "SELECT memory_id, operation, revision, owner, recorded_at, sequence FROM events"
@@ -30,9 +30,9 @@ _EVENTS: Final = (
 
 def inspect_owners(connection: Connection, seen: Inspection) -> None:
     """Owners against their hashes."""
-    rows = connection.execute("SELECT id, content_hash, kind, value, revision, created_at FROM owners")
-    for owner, seal, kind, value, revision, created_at in rows:
-        if matches(seal, [kind, value, revision, created_at]):
+    rows = connection.execute("SELECT id, content_hash, kind, value, revision, created_at, tally FROM owners")
+    for owner, seal, kind, value, *rest in rows:
+        if matches(seal, [kind, value, *rest]):
             seen.owners[kind, value] = owner
         else:
             seen.unsound.add(owner)
@@ -44,11 +44,13 @@ def inspect_batches(connection: Connection, seen: Inspection) -> set[int]:
     unsound: set[int] = set()
     rows = connection.execute(f"SELECT id, owner, content_hash, {BATCH_SEALED} FROM batches")
     for number, owner, seal, *row in rows:
+        right = owner
         if matches(seal, row):
-            seen.check_owner("batches", number, owner, (row[1], row[2], row[3]))
+            right = seen.check_owner("batches", number, owner, (row[1], row[2], row[3]))
         else:
             unsound.add(number)
             seen.truth("batches", number, "it does not match its hash")
+        seen.count("batches", right, number)
     rows = connection.execute(
         "SELECT b.id, b.size, (SELECT count(*) FROM messages t WHERE t.unit >= b.first_unit"
         " AND t.unit < b.first_unit + b.size AND t.batch = b.id) AS there"
@@ -66,6 +68,7 @@ def inspect_messages(connection: Connection, seen: Inspection, unsound: set[int]
         seen.step(1)
         unit, position, owner, *ids = row[:6]
         hidden_at, session, place, length, embedded, seal, batch, uuid, first_unit, _ = row[14:]
+        right = owner
         if batch is None:
             seen.truth("messages", unit, "its batch is not there")
         else:
@@ -73,9 +76,10 @@ def inspect_messages(connection: Connection, seen: Inspection, unsound: set[int]
                 seen.truth("messages", unit, "it is not where its batch says")
             values = [f"{uuid}:{position}", *ids, *row[6:14]]
             if matches(seal, values, lambda h: h if hidden_at is None else hidden_seal(h, hidden_at)):  # noqa: B023
-                seen.check_owner("messages", unit, owner, (ids[0], ids[1], ids[2]))
+                right = seen.check_owner("messages", unit, owner, (ids[0], ids[1], ids[2]))
             elif batch not in unsound:
                 seen.truth("messages", unit, "it does not match its hash")
+        seen.count("messages", right, unit)
         if (hidden_at is not None or not row[13]) and (length or embedded):
             seen.derived("messages", unit, "it is out of search, but marked as if it were in")
         if row[7] is not None:
@@ -114,9 +118,11 @@ def inspect_memories(connection: Connection, seen: Inspection) -> None:
             return whole if closing == (None,) * 4 else closed_seal(whole, *closing)  # noqa: B023
 
         if matches(seal, [*columns[:14], *columns[15:17], *columns[20:22]], sealed):
-            seen.check_owner("memories", unit, owner, (columns[2], columns[3], columns[4]))
+            right = seen.check_owner("memories", unit, owner, (columns[2], columns[3], columns[4]))
         else:
+            right = owner
             seen.truth("memories", unit, f"revision {columns[1]} of {columns[0]} does not match its hash")
+        seen.count("memories", right, unit)
         if columns[5] is not None:
             seen.actors.add((owner, columns[5]))
         if columns[9] != "{}":
@@ -172,7 +178,7 @@ def inspect_history(connection: Connection, seen: Inspection) -> None:
     memory_id, group = next(events, (None, iter(())))
     for name, rows in versions:
         while memory_id is not None and memory_id < name:
-            seen.truth("events", memory_id, "there is no such memory")
+            _check_lost(seen, memory_id, group)
             memory_id, group = next(events, (None, iter(())))
         happened: list[tuple[Any, ...]] = []
         if memory_id == name:
@@ -180,8 +186,14 @@ def inspect_history(connection: Connection, seen: Inspection) -> None:
             memory_id, group = next(events, (None, iter(())))
         _check_memory(seen, name, list(rows), happened)
     while memory_id is not None:
-        seen.truth("events", memory_id, "there is no such memory")
+        _check_lost(seen, memory_id, group)
         memory_id, group = next(events, (None, iter(())))
+
+
+def _check_lost(seen: Inspection, name: str, events: Iterator[tuple[Any, ...]]) -> None:
+    seen.truth("events", name, "there is no such memory")
+    for row in events:
+        seen.count("events", row[3], row[5])
 
 
 def _check_memory(
@@ -191,7 +203,7 @@ def _check_memory(
     if [row[1] for row in versions] != list(range(1, len(versions) + 1)):
         seen.truth("memories", name, "its revisions are not 1, 2, 3 and so on")
     for old, new in itertools.pairwise(versions):
-        if old[5:] != (new[3], new[4], None, name):
+        if old[5:9] != (new[3], new[4], None, name):
             seen.truth("memories", name, f"revision {old[1]} does not end where the next one begins")
     last = versions[-1]
     if (last[6] is None) != (last[5] is None) or last[6] != last[7]:
@@ -201,7 +213,9 @@ def _check_memory(
         expected.append(("DELETE", last[1], last[6]))
     if [(row[1], row[2], row[4]) for row in events] != expected:
         seen.truth("events", name, "its history is not that of its versions")
+    right = seen.misplaced.get(("memories", last[9]), last[2])
     for row in events:
-        if row[3] != last[2] and last[2] not in seen.unsound:
+        seen.count("events", right, row[5])
+        if row[3] != right and right not in seen.unsound:
             seen.derived("events", row[5], "it is kept under the number of another owner")
-            seen.misplaced.append(("events", row[5], last[2]))
+            seen.misplaced["events", row[5]] = right

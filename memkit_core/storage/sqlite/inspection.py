@@ -11,6 +11,7 @@ from ...errors import UsageError
 from ...protocols import Damage, DamageKind, Inspected
 from .driver import Connection
 from .rows import digest
+from .tallies import Tally
 
 #: Findings that are kept word for word; further ones are only counted.
 MAX_FINDINGS: Final = 1_000
@@ -22,11 +23,12 @@ class Inspection:
 
     Attributes:
         owners: Numbers of sound owners by (kind, value). ``unsound``: numbers of damaged ones.
-        misplaced: (table, row, right owner) of rows under a wrong owner number.
+        misplaced: The right owner of (table, row) under a wrong owner number.
         stale: Owners whose keywords, lengths or statistics are not what their texts give.
         bad_vectors: (owner, space, unit) of vectors that are damaged or belong to nothing.
         sessions: Owners with a session that is not what its messages give.
         actors, metadata_keys: What the rows name.
+        counted: The rows of the record by the owner they belong to, which damage may have put elsewhere.
     """
 
     step: Callable[[int], None]
@@ -34,12 +36,13 @@ class Inspection:
     total: int = 0
     owners: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     unsound: set[int] = field(default_factory=set[int])
-    misplaced: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
+    misplaced: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     stale: set[int] = field(default_factory=set[int])
     bad_vectors: set[tuple[int, int, int]] = field(default_factory=set[tuple[int, int, int]])
     sessions: set[int] = field(default_factory=set[int])
     actors: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
     metadata_keys: set[str] = field(default_factory=set[str])
+    counted: dict[int, Tally] = field(default_factory=dict[int, Tally])
 
     def add(self, kind: DamageKind, table: str, key: object, problem: str) -> None:
         """One more finding."""
@@ -59,20 +62,27 @@ class Inspection:
         """Damage to what other rows say as well."""
         self.add("derived", table, key, problem)
 
-    def check_owner(self, table: str, row: int, owner: int, ids: tuple[Any, Any, Any]) -> None:
-        """Compare the owner number of a row whose ids are sound with these ids."""
+    def count(self, kind: str, owner: int, number: int) -> None:
+        """One more row of the record, with its number."""
+        if owner not in self.counted:
+            self.counted[owner] = Tally()
+        self.counted[owner].count(kind, 1, number)
+
+    def check_owner(self, table: str, row: int, owner: int, ids: tuple[Any, Any, Any]) -> int:
+        """Compare the owner number of a row whose ids are sound with these ids; returns the right one."""
         kind, value = next(
             ((kind, value) for kind, value in zip(("user", "agent", "run"), ids, strict=True) if value),
             ("", ""),
         )
         right = self.owners.get((kind, value))
         if owner in self.unsound or right == owner:
-            return
+            return owner
         if right is None:
             self.truth(table, row, "its owner is not there")
-        else:
-            self.derived(table, row, "it is kept under the number of another owner")
-            self.misplaced.append((table, row, right))
+            return owner
+        self.derived(table, row, "it is kept under the number of another owner")
+        self.misplaced[table, row] = right
+        return right
 
 
 def _readable(raw: bytes) -> str:

@@ -9,7 +9,7 @@ from ... import analysis
 from ...errors import ConflictError, TransferError, UsageError
 from ...protocols import Damage
 from ...types import EmbeddingIdentity, OwnerKey, Scope
-from .draft import EVENT_INSERT, MEMORY_INSERT, claim_dimension
+from .draft import EVENT_INSERT, MEMORY_INSERT, WORK_INSERT, claim_dimension, work_row
 from .driver import Connection, Error, typed
 from .loading_checks import Places, check_whole, refused
 from .prepare import payload_hash
@@ -17,6 +17,7 @@ from .reindex import rebuild_owner
 from .repair import add_names, inspect
 from .rows import RETIRED, SPACE_CODES, digest, dump_metadata, vector_sum
 from .seals import BATCH_SEALED, batch_seal, closed_seal, hidden_seal, memory_seal, owner_seal
+from .tallies import recount
 from .transfer import BATCH, EVENT, MEMORY_COLUMNS, MESSAGE, names_of
 from .vectors import set_identity
 
@@ -204,9 +205,8 @@ class _Loading:
         )
         if code != RETIRED:
             self._connection.executemany(
-                "INSERT INTO index_work (index_name, owner, space, unit, ref_id, revision, removed)"
-                " VALUES (?, ?, ?, ?, ?, ?, 0)",
-                [(name, owner, code, unit, ref_id, revision) for name in self._indexes],
+                WORK_INSERT,
+                [work_row(name, owner, code, unit, ref_id, revision, 0) for name in self._indexes],
             )
 
     def _memory(self, record: Mapping[str, Any]) -> None:
@@ -314,6 +314,7 @@ class _Loading:
             (self._first_session,),
         )
         add_names(connection)
+        recount(connection, self._owners.values())
         for owner in self._owners.values():
             rebuild_owner(connection, owner)
             (units,) = connection.execute(

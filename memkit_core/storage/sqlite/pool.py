@@ -8,7 +8,7 @@ import time
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from ... import analysis
 from ...errors import SchemaVersionError, StorageUnavailableError, UsageError
@@ -23,9 +23,11 @@ from .driver import (
     typed,
     unavailable,
 )
+from .settings import put
+from .upgrade import UPGRADES
 
 APPLICATION_ID: Final = 0x6D6B6974  # "mkit"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _IDLE_READERS: Final = 8
 #: Connections in use at a fork, in the child. Their threads stayed behind, so they cannot be closed.
 _inherited: Final[list[Connection]] = []
@@ -271,13 +273,14 @@ def migrate(connection: Connection, location: str) -> None:
         for number in range(version + 1, SCHEMA_VERSION + 1):
             for statement in _statements(number):
                 connection.execute(statement)
-        settings: list[Any] = [("schema_version", str(max(version, SCHEMA_VERSION)))]
+            if number in UPGRADES:
+                UPGRADES[number](connection)
+        put(connection, "schema_version", str(max(version, SCHEMA_VERSION)))
         if _meta(connection, "analyzer") not in (None, analysis.ANALYZER):
             from .reindex import rebuild_postings
 
             rebuild_postings(connection)
-        settings.append(("analyzer", analysis.ANALYZER))
-        connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", settings)
+        put(connection, "analyzer", analysis.ANALYZER)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
     except BaseException:  # a half-made schema must not stay, not even after Ctrl-C

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
+from ...errors import IntegrityError
 from ...protocols import IndexWork, OwnerState, Query, StoredBatch
 from ...types import EventRecord, MemoryRecord, MessageRecord, Micros, OwnerKey, Ref, Scope
 from .conditions import query_condition, scope_condition
@@ -21,6 +22,7 @@ from .rows import (
     records_of,
     unpack_vector,
 )
+from .seals import WORK_SUM, is_sound_row
 
 _MAX_ACTORS = 1_000
 
@@ -36,7 +38,7 @@ def read(connection: Connection, query: Query, units: Collection[int]) -> list[M
         f" WHERE {condition}",
         (json.dumps(sorted(set(units))), *values),
     ).fetchall()
-    return records_of(connection, rows)
+    return _checked(records_of(connection, rows), query.scope)
 
 
 def scan(
@@ -55,7 +57,7 @@ def scan(
         " ORDER BY m.created_at DESC, m.memory_id DESC LIMIT ?",
         (*values, limit),
     ).fetchall()
-    return records_of(connection, rows)
+    return _checked(records_of(connection, rows), query.scope)
 
 
 def count(connection: Connection, query: Query) -> int:
@@ -76,28 +78,56 @@ def history(connection: Connection, memory_id: str, scope: Scope | None) -> list
     if scope is not None:
         condition, values = scope_condition(scope, find_owner(connection, scope)[0])
     rows = connection.execute(
-        "SELECT e.sequence, e.operation, e.revision, e.reason, e.actor_id, e.recorded_at, b.uuid, m.text,"
-        " before.text FROM events e"
-        " JOIN memories m ON m.memory_id = e.memory_id AND m.revision = e.revision"
-        " LEFT JOIN memories before ON before.memory_id = e.memory_id AND before.revision = e.revision - 1"
-        f" LEFT JOIN batches b ON b.id = e.batch WHERE e.memory_id = ? AND {condition} ORDER BY e.sequence",
+        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE m.memory_id = ? AND {condition}"
+        " ORDER BY m.revision",
         (memory_id, *values),
+    ).fetchall()
+    versions = {record.revision: record for record in records_of(connection, rows)}
+    if not versions:
+        return []
+    found: list[EventRecord] = []
+    events = connection.execute(
+        "SELECT e.sequence, e.content_hash, b.uuid, e.memory_id, e.operation, e.revision, e.reason,"
+        " e.actor_id, e.recorded_at, e.batch FROM events e LEFT JOIN batches b ON b.id = e.batch"
+        " WHERE e.memory_id = ? ORDER BY e.sequence",
+        (memory_id,),
     )
-    return [
-        EventRecord(
-            sequence=sequence,
-            memory_id=memory_id,
-            operation=operation,
-            revision=revision,
-            old_text={"ADD": None, "UPDATE": before}.get(operation, text),
-            new_text=None if operation == "DELETE" else text,
-            reason=reason,
-            actor_id=actor_id,
-            recorded_at=recorded_at,
-            batch_id=batch_id,
+    for sequence, seal, batch_id, *row in events:
+        operation, revision = row[1], row[2]
+        now, before = versions.get(revision), versions.get(revision - 1)
+        if now is None or not is_sound_row(row, seal):
+            raise IntegrityError(_DAMAGED_HISTORY.format(memory_id))
+        old = {"ADD": None, "UPDATE": before}.get(operation, now)
+        found.append(
+            EventRecord(
+                sequence=sequence,
+                memory_id=memory_id,
+                operation=operation,
+                revision=revision,
+                old_text=None if old is None else old.text,
+                new_text=None if operation == "DELETE" else now.text,
+                reason=row[3],
+                actor_id=row[4],
+                recorded_at=row[5],
+                batch_id=batch_id,
+            )
         )
-        for sequence, operation, revision, reason, actor_id, recorded_at, batch_id, text, before in rows
-    ]
+    if [(event.operation, event.revision) for event in found] != _expected_history(list(versions.values())):
+        raise IntegrityError(_DAMAGED_HISTORY.format(memory_id))
+    return found
+
+
+_DAMAGED_HISTORY: Final = (
+    "the history of memory {} is damaged: see memory.admin.doctor(), and restore the file from a backup"
+)
+
+
+def _expected_history(versions: list[MemoryRecord]) -> list[tuple[str, int]]:
+    """The events that versions, in order, must have had."""
+    expected = [("ADD" if number == 1 else "UPDATE", number) for number in range(1, len(versions) + 1)]
+    if versions[-1].deleted_at is not None:
+        expected.append(("DELETE", len(versions)))
+    return expected
 
 
 def messages(connection: Connection, scope: Scope, units: Collection[int]) -> list[MessageRecord]:
@@ -107,43 +137,52 @@ def messages(connection: Connection, scope: Scope, units: Collection[int]) -> li
         return []
     condition, values = scope_condition(scope, owner, "t")
     rows = connection.execute(
-        "SELECT t.role, t.content, t.actor_id, t.observed_at, t.origin, t.unit, b.uuid, t.position,"
-        " t.user_id, t.agent_id, t.run_id, t.session, t.recorded_at FROM json_each(?) u CROSS JOIN messages t"
-        " ON t.unit = u.value JOIN batches b ON b.id = t.batch"
+        "SELECT t.unit, t.session, t.content_hash, b.uuid || ':' || t.position, t.user_id, t.agent_id,"
+        " t.run_id, t.role, t.actor_id, t.content, t.origin, t.flags, t.observed_at, t.recorded_at, t.indexed"
+        " FROM json_each(?) u CROSS JOIN messages t ON t.unit = u.value JOIN batches b ON b.id = t.batch"
         f" WHERE {condition} AND t.hidden_at IS NULL ORDER BY t.unit",
         (json.dumps(sorted(set(units))), *values),
     )
-    return [
-        MessageRecord(
-            role=role,
-            content=content,
-            actor_id=actor_id,
-            observed_at=observed_at,
-            origin=origin,
-            unit=unit,
-            message_id=f"{uuid}:{position}",
-            user_id=user_id,
-            agent_id=agent_id,
-            run_id=run_id,
-            session=session,
-            recorded_at=recorded_at,
+    return [_message(unit, session, seal, row, scope) for unit, session, seal, *row in rows]
+
+
+def _message(unit: int, session: int, seal: bytes, row: list[Any], scope: Scope) -> MessageRecord:
+    message_id, user_id, agent_id, run_id, role, actor_id, content, origin, _, observed_at = row[:10]
+    record = MessageRecord(
+        role=role,
+        content=content,
+        actor_id=actor_id,
+        observed_at=observed_at,
+        origin=origin,
+        unit=unit,
+        message_id=message_id,
+        user_id=user_id,
+        agent_id=agent_id,
+        run_id=run_id,
+        session=session,
+        recorded_at=row[10],
+    )
+    if not is_sound_row(row, seal) or not _belongs(record, scope):
+        raise IntegrityError(
+            f"message {message_id} is damaged, its text cannot be trusted: see memory.admin.doctor(), and"
+            " restore the file from a backup"
         )
-        for (
-            role,
-            content,
-            actor_id,
-            observed_at,
-            origin,
-            unit,
-            uuid,
-            position,
-            user_id,
-            agent_id,
-            run_id,
-            session,
-            recorded_at,
-        ) in rows
-    ]
+    return record
+
+
+def _belongs(record: MemoryRecord | MessageRecord, scope: Scope) -> bool:
+    """Whether the ids of a row name the owner under whose number it was found."""
+    return Scope(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id).owner == scope.owner
+
+
+def _checked(records: list[MemoryRecord], scope: Scope) -> list[MemoryRecord]:
+    for record in records:
+        if not _belongs(record, scope):
+            raise IntegrityError(
+                f"memory {record.memory_id} is kept under another owner's number:"
+                " memory.admin.doctor(repair=True) puts it back"
+            )
+    return records
 
 
 def owner_state(connection: Connection, key: OwnerKey) -> OwnerState:
@@ -157,7 +196,7 @@ def owner_state(connection: Connection, key: OwnerKey) -> OwnerState:
     if row is None:
         return OwnerState()
     actors = connection.execute(
-        "SELECT name FROM actors WHERE owner = ? ORDER BY id LIMIT ?", (row[0], _MAX_ACTORS)
+        "SELECT name FROM actors WHERE owner = ? ORDER BY name LIMIT ?", (row[0], _MAX_ACTORS)
     ).fetchall()
     _, revision, memories, turns = row
     return OwnerState(
@@ -185,13 +224,17 @@ def pending_batches(connection: Connection, owner: OwnerKey | None) -> int:
 
 
 def index_work(connection: Connection, index: str, limit: int) -> list[IndexWork]:
-    """See ``RecordStore.index_work``. A unit that has left its space since is to be deleted."""
+    """See ``RecordStore.index_work``. A unit that has left its space since is to be deleted.
+
+    What does not match its checksum stays pending, untouched: it may be about anything.
+    """
     rows = connection.execute(
         "SELECT w.sequence, o.kind, o.value, w.space, w.ref_id, w.revision, w.attempts, v.data, v.crc32,"
         " w.owner, w.unit"
         " FROM index_work w JOIN owners o ON o.id = w.owner LEFT JOIN vectors v ON w.removed = 0"
         " AND v.owner = w.owner AND v.space = w.space AND v.unit = w.unit"
-        " WHERE w.index_name = ? ORDER BY w.sequence LIMIT ?",
+        f" WHERE w.index_name = ? AND w.crc32 = {WORK_SUM}"
+        " ORDER BY w.sequence LIMIT ?",
         (index, limit),
     ).fetchall()
     return [

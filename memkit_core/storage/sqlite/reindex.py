@@ -7,6 +7,7 @@ import time
 from typing import Any, Final
 
 from ... import analysis
+from .changes import note_everything
 from .driver import Connection
 from .prepare import Terms
 from .rows import MEMORY, RETIRED, TURN
@@ -96,6 +97,7 @@ def rebuild_owner(connection: Connection, owner: int) -> int:
         total += len(units)
         for start in range(0, len(units), _CHUNK):
             _rebuild(connection, owner, space, units[start : start + _CHUNK])
+    note_everything(connection, owner)
     return total
 
 

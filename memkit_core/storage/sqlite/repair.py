@@ -7,17 +7,20 @@ from collections.abc import Callable
 from typing import Final
 
 from ... import analysis
+from . import schema, settings
 from .batches import SESSION_GAP
+from .changes import note_everything
 from .driver import Connection, Error
 from .inspect_derived import (
+    DAMAGED_WORK,
     NUMBERED,
     STRAY_WORK,
     inspect_derived,
-    inspect_meta,
     inspect_names,
     inspect_numbers,
     inspect_work,
 )
+from .inspect_file import inspect_counts, inspect_meta, inspect_structure, inspect_usage
 from .inspect_truth import (
     inspect_batches,
     inspect_history,
@@ -36,13 +39,15 @@ def inspect(connection: Connection, step: Callable[[int], None]) -> Inspection:
     seen = Inspection(step=step)
     unsound: set[int] = set()
     stages: dict[str, Callable[[], object]] = {
-        "file": lambda: _inspect_file(connection, seen),
+        "file": lambda: inspect_structure(connection, seen),
         "owners": lambda: inspect_owners(connection, seen),
         "meta": lambda: inspect_meta(connection, seen, SCHEMA_VERSION),
         "batches": lambda: unsound.update(inspect_batches(connection, seen)),
         "messages": lambda: inspect_messages(connection, seen, unsound),
         "memories": lambda: inspect_memories(connection, seen),
         "events": lambda: inspect_history(connection, seen),
+        "usage": lambda: inspect_usage(connection, seen),
+        "counts": lambda: inspect_counts(connection, seen),
         "names": lambda: inspect_names(connection, seen),
         "work": lambda: inspect_work(connection, seen),
         "numbers": lambda: inspect_numbers(connection, seen),
@@ -58,18 +63,13 @@ def inspect(connection: Connection, step: Callable[[int], None]) -> Inspection:
     return seen
 
 
-def _inspect_file(connection: Connection, seen: Inspection) -> None:
-    for (line,) in connection.execute("PRAGMA integrity_check(100)").fetchall():
-        if line != "ok":
-            seen.add("file", "", "", line)
-
-
 def repair(connection: Connection, step: Callable[[int], None]) -> None:
     """See ``MaintainableStore.repair``."""
+    schema.mend(connection)
     connection.execute("REINDEX")
     seen = inspect(connection, step)
     with lenient(connection):
-        for table, row, owner in seen.misplaced:
+        for (table, row), owner in seen.misplaced.items():
             _move(connection, seen, table, row, owner)
         if seen.misplaced:  # behind the memories, whose owners they follow
             connection.execute(
@@ -86,10 +86,10 @@ def repair(connection: Connection, step: Callable[[int], None]) -> None:
         drop_strays(connection)
         for owner in sorted(seen.stale & known):
             rebuild_owner(connection, owner)
-        connection.execute(f"DELETE FROM index_work WHERE sequence IN ({STRAY_WORK})")
-        connection.execute(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES ('analyzer', ?)", (analysis.ANALYZER,)
-        )
+        _repair_work(connection)
+        settings.mend(connection)
+        settings.put(connection, "analyzer", analysis.ANALYZER)
+        settings.put(connection, "schema_version", str(SCHEMA_VERSION))
         # Nobody may go on with a copy of what was there before: what a tag changed is told no more.
         connection.execute(
             "UPDATE unit_stats AS u SET tag = max(tag + 1, ?, 1 + coalesce((SELECT max(c.tag)"
@@ -97,6 +97,19 @@ def repair(connection: Connection, step: Callable[[int], None]) -> None:
             (time.time_ns() // 1_000_000,),
         )
         connection.execute("DELETE FROM space_changes")
+        note_everything(connection)
+
+
+def _repair_work(connection: Connection) -> None:
+    """Drop what is damaged. Which index lacks it is not certain: all that are known are to be rebuilt."""
+    if connection.execute(f"{DAMAGED_WORK} LIMIT 1").fetchone() is not None:
+        every = "SELECT DISTINCT index_name FROM index_work"
+        # What a damaged row says of its index is believed only if no sound one says anything.
+        names = connection.execute(f"{every} WHERE sequence NOT IN ({DAMAGED_WORK})").fetchall()
+        for (name,) in names or connection.execute(every).fetchall():
+            settings.put(connection, settings.REBUILD + name, name)
+        connection.execute(f"DELETE FROM index_work WHERE sequence IN ({DAMAGED_WORK})")
+    connection.execute(f"DELETE FROM index_work WHERE sequence IN ({STRAY_WORK})")
 
 
 def _move(connection: Connection, seen: Inspection, table: str, row: int, owner: int) -> None:
@@ -170,7 +183,7 @@ def _repair_vectors(connection: Connection, seen: Inspection) -> None:
     )
     row = connection.execute("SELECT length(data) / 2 FROM vectors LIMIT 1").fetchone()
     if row is not None:
-        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('dimension', ?)", (str(row[0]),))
+        settings.put(connection, "dimension", str(row[0]))
 
 
 def _repair_sessions(connection: Connection, owner: int) -> None:

@@ -29,7 +29,8 @@ RECORD_COLUMNS: Final = (
     " origin, trust, event_time, valid_from, valid_to, created_at, recorded_at, retired_at, deleted_at,"
     " superseded_by, expires_at, flags"
 )
-M_RECORD_COLUMNS: Final = ", ".join(f"m.{name.strip()}" for name in RECORD_COLUMNS.split(","))
+#: The same of a table ``m``, and the hash behind them.
+M_RECORD_COLUMNS: Final = f"m.{RECORD_COLUMNS.replace(', ', ', m.')}, m.content_hash"
 
 
 def digest(values: Sequence[object]) -> bytes:
@@ -93,6 +94,11 @@ def pack_vector(vector: Vector) -> bytes:
 def crc32(data: bytes) -> int:
     """The checksum of some bytes."""
     return zlib.crc32(data)
+
+
+def checksum(*values: object) -> int:
+    """The checksum of a row that may hold anything: what kind each value is counts as well."""
+    return zlib.crc32(repr(values).encode("utf-8", "backslashreplace"))
 
 
 def vector_sum(owner: int, space: int, unit: int, data: bytes) -> int:
@@ -169,20 +175,36 @@ def record_of(row: Sequence[Any], sources: tuple[str, ...] = ()) -> MemoryRecord
 
 
 def records_of(connection: Connection, rows: Sequence[Sequence[Any]]) -> list[MemoryRecord]:
-    """The versions of several rows, with the public ids of their sources."""
+    """The versions of several rows of ``M_RECORD_COLUMNS``, with the public ids of their sources.
+
+    Raises:
+        IntegrityError: One of them does not match its hash: what it says may be wrong.
+    """
+    from .seals import is_sound  # which needs this module
+
     sources = sources_of(connection, [row[0] for row in rows])
-    return [record_of(row, sources.get(row[0], ())) for row in rows]
+    found: list[MemoryRecord] = []
+    for row in rows:
+        cited = sources.get(row[0], {})
+        if not is_sound(row, cited):
+            raise IntegrityError(
+                f"memory {row[1]} is damaged, its text cannot be trusted: see memory.admin.doctor(), and"
+                " restore the file from a backup"
+            )
+        found.append(record_of(row, tuple(name for name in cited.values() if name is not None)))
+    return found
 
 
-def sources_of(connection: Connection, units: Iterable[int]) -> dict[int, tuple[str, ...]]:
-    """The public ids of the messages that versions cite, in the order they were said."""
-    found: dict[int, tuple[str, ...]] = {}
-    for unit, uuid, position in connection.execute(
-        "SELECT s.memory, b.uuid, t.position FROM json_each(?) u JOIN sources s ON s.memory = u.value"
-        " JOIN messages t ON t.unit = s.message JOIN batches b ON b.id = t.batch ORDER BY s.message",
+def sources_of(connection: Connection, units: Iterable[int]) -> dict[int, dict[int, str | None]]:
+    """The messages that versions cite, in the order they were said: units and public ids (None: lost)."""
+    found: dict[int, dict[int, str | None]] = {}
+    for unit, message, name in connection.execute(
+        "SELECT s.memory, s.message, b.uuid || ':' || t.position FROM json_each(?) u JOIN sources s"
+        " ON s.memory = u.value LEFT JOIN messages t ON t.unit = s.message LEFT JOIN batches b"
+        " ON b.id = t.batch ORDER BY s.message",
         (json.dumps(list(units)),),
     ):
-        found[unit] = (*found.get(unit, ()), f"{uuid}:{position}")
+        found.setdefault(unit, {})[message] = name
     return found
 
 

@@ -11,14 +11,27 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
+from ...errors import UsageError
 from ...types import Micros
 from .driver import Connection
-from .rows import digest
+from .rows import checksum, digest
 
 BATCH_SEALED: Final = (
     "uuid, user_id, agent_id, run_id, pending, first_unit, size, recorded_at, job, attempts, lease,"
     " lease_until, not_before, last_error, idempotency_key, fingerprint, result"
 )
+#: What the checksums of totals and of pending index work cover: all but the work's number and its failures.
+USAGE_SUMMED: Final = (
+    "owner, operation, chat_calls, embedding_calls, input_tokens, output_tokens, milliseconds"
+)
+WORK_SUMMED: Final = "index_name, owner, space, unit, ref_id, revision, removed"
+#: The same checksum in SQL, of a table ``w``. Texts go as bytes: damaged ones may be no Unicode any more.
+WORK_SUM: Final = (
+    "memkit_sum(CAST(w.index_name AS BLOB), w.owner, w.space, w.unit, CAST(w.ref_id AS BLOB), w.revision,"
+    " w.removed)"
+)
+#: The tally of an owner of whom nothing was stored yet.
+NO_TALLY: Final = "[]"
 
 
 def memory_seal(payload: bytes, sources: Iterable[int]) -> bytes:
@@ -38,9 +51,9 @@ def hidden_seal(seal: bytes, hidden_at: Micros) -> bytes:
     return digest([seal.hex(), hidden_at])
 
 
-def owner_seal(kind: str, value: str, revision: int, created_at: Micros) -> bytes:
-    """The hash of an owner."""
-    return digest([kind, value, revision, created_at])
+def owner_seal(kind: str, value: str, revision: int, created_at: Micros, tally: str = NO_TALLY) -> bytes:
+    """The hash of an owner; ``tallies`` says what a tally is."""
+    return digest([kind, value, revision, created_at, tally])
 
 
 def batch_seal(row: Sequence[Any]) -> bytes:
@@ -48,15 +61,29 @@ def batch_seal(row: Sequence[Any]) -> bytes:
     return digest(row)
 
 
-def advance_owner(connection: Connection, owner: int, revision: int) -> None:
-    """Give an owner its next revision."""
-    kind, value, created_at = connection.execute(
-        "SELECT kind, value, created_at FROM owners WHERE id = ?", (owner,)
-    ).fetchone()
-    seal = owner_seal(kind, value, revision, created_at)
-    connection.execute(
-        "UPDATE owners SET revision = ?, content_hash = ? WHERE id = ?", (revision, seal, owner)
-    )
+def work_sum(name: str, owner: int, space: int, unit: int, ref_id: str, revision: int, removed: int) -> int:
+    """The checksum of pending index work."""
+    return checksum(name.encode(), owner, space, unit, ref_id.encode(), revision, removed)
+
+
+def is_sound(row: Sequence[Any], sources: Iterable[int]) -> bool:
+    """Whether a version, a row of ``rows.M_RECORD_COLUMNS``, matches its hash."""
+    try:
+        seal = memory_seal(digest([*row[1:15], *row[16:18], *row[21:23]]), sources)
+    except (TypeError, ValueError, UsageError):
+        return False  # what cannot be hashed was never stored like this
+    closing = tuple(row[number] for number in (15, 18, 19, 20))
+    if closing != (None,) * 4:
+        seal = closed_seal(seal, *closing)
+    return bool(seal == row[23])
+
+
+def is_sound_row(row: Sequence[Any], seal: bytes) -> bool:
+    """Whether a row with a plain hash of what is given matches it: an event, or a message in search."""
+    try:
+        return digest(row) == seal
+    except (TypeError, ValueError, UsageError):
+        return False
 
 
 def seal_batch(connection: Connection, batch: int) -> None:

@@ -40,6 +40,7 @@ from .forks import register
 from .pool import Pool
 from .prepare import prepare_batch, prepare_commit
 from .rows import find_owner, pack_vector
+from .settings import start_counts
 from .upkeep import Upkeep
 from .writer import Writer
 
@@ -296,6 +297,7 @@ class SqliteStore(Upkeep):
             for table in _TABLES:
                 connection.execute(f"DELETE FROM {table}")
             connection.execute("DELETE FROM meta WHERE key NOT IN ('schema_version', 'analyzer')")
+            start_counts(connection)
 
         self._writer.run(work, after=_compact)
 

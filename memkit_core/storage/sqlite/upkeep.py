@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ...protocols import Inspected
-from . import vectors
+from . import settings, vectors
 from .reindex import rebuild_terms
 from .rows import MEMORY, SPACE_NAMES, TURN
+from .seals import WORK_SUM, WORK_SUMMED
 from .usage import read_counts, read_usage, record_usage
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from .driver import Connection
     from .pool import Pool
     from .writer import Writer
-
-_REBUILD: Final = "rebuild:"
 
 
 class Upkeep:
@@ -45,11 +44,7 @@ class Upkeep:
 
     def request_index_rebuild(self, index: str) -> None:
         """See ``MaintainableStore.request_index_rebuild``."""
-
-        def work(connection: Connection) -> None:
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, '1')", (_REBUILD + index,))
-
-        self._writer.run(work)
+        self._writer.run(lambda connection: settings.put(connection, settings.REBUILD + index, index))
 
     def enqueue_index(self, index: str) -> int:
         """See ``MaintainableStore.enqueue_index``."""
@@ -128,10 +123,8 @@ class Upkeep:
     def index_rebuilds(self) -> tuple[str, ...]:
         """See ``MaintainableStore.index_rebuilds``."""
         with self._pool.read() as connection:
-            rows = connection.execute(
-                "SELECT key FROM meta WHERE substr(key, 1, ?) = ? ORDER BY key", (len(_REBUILD), _REBUILD)
-            ).fetchall()
-        return tuple(key.removeprefix(_REBUILD) for (key,) in rows)
+            notes = settings.rebuild_notes(connection)
+        return tuple(sorted({name for name in notes.values() if name is not None}))
 
 
 def _refs(connection: Connection, index: str) -> dict[str, bool]:
@@ -157,16 +150,18 @@ def _refs(connection: Connection, index: str) -> dict[str, bool]:
 
 def _enqueue(connection: Connection, index: str) -> int:
     connection.execute("DELETE FROM index_work WHERE index_name = ?", (index,))
-    insert = "INSERT INTO index_work (index_name, owner, space, unit, ref_id, revision, removed)"
+    insert = f"INSERT INTO index_work ({WORK_SUMMED}, crc32) SELECT *, {WORK_SUM} FROM"
     memories = connection.execute(
-        f"{insert} SELECT ?, v.owner, v.space, v.unit, m.memory_id, m.revision, 0 FROM vectors v"
-        f" JOIN memories m ON m.unit = v.unit WHERE v.space = {MEMORY}",
+        f"{insert} (SELECT ? AS index_name, v.owner AS owner, v.space AS space, v.unit AS unit,"
+        " m.memory_id AS ref_id, m.revision AS revision, 0 AS removed FROM vectors v"
+        f" JOIN memories m ON m.unit = v.unit WHERE v.space = {MEMORY}) w",
         (index,),
     ).rowcount
     turns = connection.execute(
-        f"{insert} SELECT ?, v.owner, v.space, v.unit, b.uuid || ':' || t.position, 1, 0 FROM vectors v"
-        f" JOIN messages t ON t.unit = v.unit JOIN batches b ON b.id = t.batch WHERE v.space = {TURN}",
+        f"{insert} (SELECT ? AS index_name, v.owner AS owner, v.space AS space, v.unit AS unit,"
+        " b.uuid || ':' || t.position AS ref_id, 1 AS revision, 0 AS removed FROM vectors v"
+        f" JOIN messages t ON t.unit = v.unit JOIN batches b ON b.id = t.batch WHERE v.space = {TURN}) w",
         (index,),
     ).rowcount
-    connection.execute("DELETE FROM meta WHERE key = ?", (_REBUILD + index,))
+    settings.drop_notes(connection, index)
     return memories + turns

@@ -10,9 +10,11 @@ from typing import Any, Final
 from ...errors import EmbeddingMismatchError, IntegrityError
 from ...protocols import Unembedded
 from ...types import EmbeddingIdentity, OwnerKey, Space
+from .changes import note_everything
 from .draft import Draft, claim_dimension
 from .driver import Connection
 from .rows import SPACE_CODES, crc32
+from .settings import drop, put
 
 
 def missing_vectors(connection: Connection, limit: int, *, retired: bool = False) -> list[Unembedded]:
@@ -128,7 +130,9 @@ def switch_embedding(connection: Connection, identity: EmbeddingIdentity) -> Non
     connection.execute("UPDATE memories SET embedded = 0 WHERE embedded <> 0")
     connection.execute("UPDATE messages SET embedded = 0 WHERE embedded <> 0")
     connection.execute("UPDATE unit_stats SET tag = tag + 1")
-    connection.execute("DELETE FROM meta WHERE key IN ('embedding', 'dimension')")
+    note_everything(connection)
+    for key in ("embedding", "dimension"):
+        drop(connection, key)
     claim_dimension(connection, identity.dimension)
     _write_identity(connection, identity)
 
@@ -136,4 +140,4 @@ def switch_embedding(connection: Connection, identity: EmbeddingIdentity) -> Non
 def _write_identity(connection: Connection, identity: EmbeddingIdentity) -> None:
     text = json.dumps({"model": identity.model, "dimension": identity.dimension})
     value = f"{text} {crc32(text.encode())}"
-    connection.execute("INSERT INTO meta (key, value) VALUES ('embedding', ?)", (value,))
+    put(connection, "embedding", value)

@@ -15,7 +15,8 @@ from .draft import Draft
 from .driver import Connection
 from .prepare import Terms
 from .rows import M_RECORD_COLUMNS, MEMORY, find_owner, record_of, records_of
-from .seals import advance_owner, closed_seal, seal_batch
+from .seals import closed_seal, seal_batch
+from .tallies import settle
 
 
 def current_version(
@@ -116,5 +117,5 @@ def retire_all(
             seal_batch(connection, batch)
     draft.flush()
     if rows:
-        advance_owner(connection, owner, revision + 1)
+        settle(connection, owner, draft.written, revision=revision + 1)
     return len(rows)

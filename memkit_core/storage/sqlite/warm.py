@@ -39,6 +39,7 @@ _CONDITIONS: Final = {
 #: Vectors that are in memory at once when few rows are compared.
 _PORTION: Final = 1_000
 _NO_HALVES: Final = np.empty((0, 0), dtype=np.uint16)
+_STRAY: Final = "a stored vector belongs to no text of its owner: memory.admin.doctor(repair=True) mends it"
 _DAMAGED: Final = "a stored vector does not match its checksum; restore the file from a backup"
 
 
@@ -222,6 +223,8 @@ def _find_vectors(
     if not found:
         return np.empty(0, dtype=np.intp), _NO_HALVES
     of_units, halves = _checked(owner, space, found)
+    if not np.isin(of_units, units, assume_unique=True).all():
+        raise IntegrityError(_STRAY)
     return np.searchsorted(units, of_units), halves
 
 

@@ -24,7 +24,8 @@ from .rows import (
     records_of,
     vector_sum,
 )
-from .seals import advance_owner, memory_seal, seal_batch
+from .seals import memory_seal, seal_batch
+from .tallies import Tally, settle
 from .usage import record_usage
 from .vectors import check_identity, set_identity
 from .versions import close_version, current_version, hide_sources
@@ -39,7 +40,9 @@ def append(connection: Connection, prepared: PreparedBatch) -> StoredBatch:
         return earlier
     draft = Draft(connection, owner)
     stored = insert_batch(draft, prepared)
+    draft.count_batch()
     draft.flush()
+    settle(connection, owner, draft.written)
     return stored
 
 
@@ -61,11 +64,13 @@ def commit(connection: Connection, prepared: PreparedCommit) -> CommitReceipt:
             f"the memories of {changes.scope.owner} changed since they were read (revision {revision}, not "
             f"{changes.expected_revision}). Nothing was changed"
         )
-    applied, stored = _Commit(connection, owner, prepared).run()
+    applied, stored, written = _Commit(connection, owner, prepared).run()
     record_usage(connection, changes.usage)
     if any(one.outcome == "applied" for one in applied):
         revision += 1
-        advance_owner(connection, owner, revision)
+        settle(connection, owner, written, revision=revision)
+    elif written:
+        settle(connection, owner, written)
     return CommitReceipt(revision=revision, applied=tuple(applied), batch=stored)
 
 
@@ -84,11 +89,12 @@ class _Commit:
         self._fresh: dict[tuple[object, ...], MemoryRecord] = {}
         self._unit = next_unit(connection, "memories")
 
-    def run(self) -> tuple[list[Applied], StoredBatch | None]:
-        """Apply everything, in order."""
+    def run(self) -> tuple[list[Applied], StoredBatch | None, Tally]:
+        """Apply everything, in order; returns also which rows of the record were written."""
         changes, stored = self._changes, None
         if self._prepared.batch is not None:
             stored = insert_batch(self._draft, self._prepared.batch)
+            self._draft.count_batch()
             self._first_message = stored.units[0] if stored.units else 0
             self._message_ids = {unit: f"{stored.batch_id}:{i}" for i, unit in enumerate(stored.units)}
         if changes.complete is not None:
@@ -100,7 +106,7 @@ class _Commit:
         self._draft.flush()
         if changes.result is not None:
             stored = self._keep_result(changes.result(tuple(applied)), stored)
-        return applied, stored
+        return applied, stored, self._draft.written
 
     def _keep_result(self, result: str, stored: StoredBatch | None) -> StoredBatch | None:
         """Store the result with the batch that this commit finished, if any; returns the new batch."""

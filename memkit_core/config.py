@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 
 from .errors import ConfigError
+from .policies import Part, Policies, explain
 
 DEFAULT_STORE: Final = "sqlite:///memkit.db"
 #: Providers of a vector index beside the record store.
@@ -25,22 +26,7 @@ INDEX_PROVIDERS: Final = frozenset({"chroma"})
 Durability = Literal["full", "relaxed"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    def __init__(self, **values: Any) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: A name is unknown or a value does not fit; the values themselves are not shown.
-        """
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise ConfigError(_explain(error)) from None
-
-
-class _Provided(_Part):
+class _Provided(Part):
     """A provider's name and what it is built with. Values under secret-looking keys are never shown."""
 
     provider: str = Field(min_length=1)
@@ -77,8 +63,8 @@ class GraphStoreConfig(_Provided):
     """Where an entity graph is kept. This release has none yet."""
 
 
-class MemoryConfig(_Part):
-    """Everything a ``Memory`` can be told.
+class MemoryConfig(Policies):
+    """Everything a ``Memory`` can be told; how the pipeline behaves stands in ``Policies``.
 
     Attributes:
         llm: None: verbatim mode, no model is ever called.
@@ -144,7 +130,7 @@ class MemoryConfig(_Part):
         try:
             return cls.model_validate(dict(config))
         except ValidationError as error:
-            raise ConfigError(_explain(error)) from None
+            raise ConfigError(explain(error, cls.model_fields)) from None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> MemoryConfig:
@@ -213,10 +199,3 @@ def _shown(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _shown(item) for name, item in cast("Mapping[str, Any]", value).items()}
     return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-def _explain(error: ValidationError) -> str:
-    """Pydantic's findings without the values, which may be secrets."""
-    known = ", ".join(MemoryConfig.model_fields)
-    parts = [f"{'.'.join(str(p) for p in item['loc'])}: {item['msg']}" for item in error.errors()]
-    return f"the configuration is wrong: {'; '.join(parts)} (top-level keys are {known})"

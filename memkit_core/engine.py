@@ -32,6 +32,7 @@ from .models.resolve import resolve_chat_model, resolve_embeddings
 from .pipeline.flush import flush
 from .pipeline.index import update_index
 from .pipeline.services import Services, Settings
+from .policies import Policies
 from .protocols import MaintainableStore, RecordStore, Runtime, VectorIndex
 from .results import FlushResult
 from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Gates, Ids, Workers, drive
@@ -58,6 +59,7 @@ class Engine:
         embedder: Embedder | None,
         index: VectorIndex | None,
         settings: Settings | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self.services = Services(
             store=store,
@@ -66,6 +68,7 @@ class Engine:
             embedder=embedder,
             index=index,
             settings=settings or Settings(),
+            policies=policies or Policies(),
         )
         self._gates = Gates()
         self._gather_workers = Workers(8, "memkit-gather")
@@ -115,7 +118,9 @@ class Engine:
         try:
             _check_identity(records, wrapped)
             settings = Settings(exact_scan_units=config.exact_scan_units, index_seconds=config.index_timeout)
-            engine = cls(store=records, chat=chat, embedder=wrapped, index=index, settings=settings)
+            engine = cls(
+                store=records, chat=chat, embedder=wrapped, index=index, settings=settings, policies=config
+            )
             engine.silent = llm == VERBATIM or config.llm == VERBATIM
             engine.resume()
         except BaseException:

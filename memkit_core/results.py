@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import MemkitError
-from .types import EventRecord, MemoryRecord, Usage, to_datetime
+from .types import EventRecord, MemoryRecord, Support, Usage, to_datetime
 
 
 class Result(BaseModel):
@@ -76,6 +76,9 @@ class MemoryItem(Result):
         valid_from: Since when it holds. ``valid_to``: until when; None while it is current.
         revision: 1 for the first version; grows with every update.
         sources: Ids of the messages it rests on.
+        support: ``supported``: the messages it cites say so, word for word where it counts. ``doubtful``: a
+            name, number, date or negation of it is not in them. ``unchecked``: nobody looked.
+        attributes: What a kind of your own asks for beside the text.
     """
 
     id: str
@@ -89,6 +92,8 @@ class MemoryItem(Result):
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     origin: str = "user"
     trust: str = "trusted"
+    support: Support = "unchecked"
+    attributes: dict[str, Any] = Field(default_factory=dict[str, Any])
     event_time: datetime | None = None
     valid_from: datetime
     valid_to: datetime | None = None
@@ -118,6 +123,8 @@ class MemoryItem(Result):
             "metadata": dict(record.metadata),
             "origin": record.origin,
             "trust": record.trust,
+            "support": record.support,
+            "attributes": dict(record.attributes),
             "event_time": _time(record.event_time),
             "valid_from": to_datetime(record.valid_from),
             "valid_to": _time(record.valid_to),

@@ -33,6 +33,7 @@ Role: TypeAlias = Literal["user", "assistant", "system", "tool"]
 Space: TypeAlias = Literal["memory", "turn", "retired"]
 Operation: TypeAlias = Literal["ADD", "UPDATE", "DELETE", "NONE"]
 BatchState: TypeAlias = Literal["pending", "done"]
+Support: TypeAlias = Literal["supported", "doubtful", "unchecked"]
 
 FLAG_QUESTION: Final = 1  # the unit only asks: it seldom answers anything
 FLAG_SMALLTALK: Final = 2  # greeting, thanks, farewell
@@ -150,6 +151,9 @@ class Fact:
         cites: Positions (0-based) of the batch's messages that support it; empty if nobody said which.
         context: The span of positions (start, end) that it was drawn from.
         event_time: When it happened or began to hold, None if the text does not say.
+        slot: Names what can have one value at a time, and of whom ("lives in" of Ana); None: not such a fact.
+        attributes: What a kind of the user's own asks for beside the text.
+        support: Whether the cited messages bear it out. ``doubts``: what they do not.
     """
 
     text: str
@@ -159,6 +163,10 @@ class Fact:
     event_time: Micros | None = None
     actor_id: str | None = None
     origin: str = "user"
+    slot: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    support: Support = "unchecked"
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +193,7 @@ class MemoryRecord:
         deleted_at: Set if the memory was deleted by the user or by a decision.
         superseded_by: The memory id that replaced it, which is its own id after an update.
         metadata: The user's JSON object.
+        slot, attributes, support: As in ``Fact``.
     """
 
     unit: int
@@ -211,6 +220,9 @@ class MemoryRecord:
     expires_at: Micros | None
     flags: int = 0
     sources: tuple[str, ...] = ()
+    slot: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    support: Support = "unchecked"
 
     def live(self, now: Micros) -> bool:
         """Whether it is part of the current truth at ``now``."""

@@ -54,9 +54,9 @@ async def decide(
             settled.append(Decision(fact=number, operation="ADD"))
         else:
             open_facts.append(number)
-    portions = _portions(open_facts, recalled, services.settings.max_candidates)
+    portions = _portions(open_facts, recalled, services.policies.decisions.max_candidates)
     answers = await rt.gather(*(_ask(rt, services, facts, recalled, portion) for portion in portions))
-    check = _Check(facts, recalled.memories, services.settings.max_destructive)
+    check = _Check(facts, recalled.memories, services.policies.decisions.max_destructive)
     for answer in answers:
         check.rejected += answer.rejected
     valid = check.run([decision for answer in answers for decision in answer.decisions], open_facts)

@@ -66,7 +66,7 @@ async def extract(rt: Runtime, services: Services, messages: Sequence[Message], 
     roles = source_roles(messages, scope)
     spans = [
         (start, end)
-        for start, end in _chunks(messages, services.settings.chunk_chars)
+        for start, end in _chunks(messages, 4 * services.policies.extraction.chunk_tokens)
         if any(message.role in roles for message in messages[start:end])
     ]
     parts = await rt.gather(

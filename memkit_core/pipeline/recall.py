@@ -40,7 +40,7 @@ async def recall(
     state = await rt.call(lambda: services.store.owner_state(scope.owner))
     if not state.live_memories:
         return Recalled(revision=state.revision, offered=tuple(() for _ in facts))
-    settings = services.settings
+    settings = services.policies.decisions
     query = Query(scope=scope, now=services.clock())
     if state.live_memories <= settings.small_scope:
         records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope))
@@ -66,7 +66,7 @@ async def recall(
 async def _read(
     rt: Runtime, services: Services, query: Query, revision: int, found: Sequence[Candidates]
 ) -> Recalled:
-    settings = services.settings
+    settings = services.policies.decisions
     ranked = [_best(candidates, settings.candidates_per_fact) for candidates in found]
     units = list(dict.fromkeys(unit for row in ranked for unit in row))
     records = {record.unit: record for record in await rt.call(lambda: services.store.read(query, units))}

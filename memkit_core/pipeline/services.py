@@ -9,6 +9,7 @@ from typing import Any
 
 from ..ledger import Ledger
 from ..models.embed import Embedder
+from ..policies import Policies
 from ..protocols import RecordStore, VectorIndex
 from ..types import EmbeddingIdentity, Micros
 
@@ -20,14 +21,9 @@ def now_micros() -> Micros:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The pipeline's few numbers.
+    """Numbers of the machinery; what concerns the outcome stands in ``Policies``.
 
     Attributes:
-        candidates_per_fact: Memories recalled to decide on one fact.
-        small_scope: A scope with at most so many memories is offered to the decision as a whole.
-        max_candidates: Memories in one decision call; more of them take more calls.
-        max_destructive: Updates and deletions that one ``add`` may carry out.
-        chunk_chars: Characters of conversation in one extraction call.
         exact_scan_units: Owners with at most so many memories and turns are always searched exactly by the
             record store; above it the proposals of a vector index stand for that, if there is one.
         index_seconds: How long a write goes on with pending index work before it leaves the rest for later.
@@ -35,11 +31,6 @@ class Settings:
             to the same owner meanwhile.
     """
 
-    candidates_per_fact: int = 5
-    small_scope: int = 10
-    max_candidates: int = 40
-    max_destructive: int = 5
-    chunk_chars: int = 24_000
     decide_attempts: int = 4
     exact_scan_units: int = 20_000
     index_seconds: float = 5.0
@@ -90,7 +81,7 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Store, models and settings of one engine.
+    """Store, models, policies and settings of one engine.
 
     Attributes:
         new_id: Makes a fresh public id; later ones sort behind earlier ones.
@@ -102,6 +93,7 @@ class Services:
     embedder: Embedder | None = None
     index: VectorIndex | None = None
     settings: Settings = Settings()
+    policies: Policies = field(default_factory=Policies)
     clock: Callable[[], Micros] = now_micros
     known: Known = field(default_factory=Known)
     in_flight: InFlight = field(default_factory=InFlight)

@@ -13,12 +13,14 @@ from .running import Runtime
 from .upkeep import Damage, DamageKind, Inspected, MaintainableStore
 from .writing import (
     AddMemory,
+    AmendMemory,
     Applied,
     Change,
     ChangeSet,
     CiteMemory,
     CommitReceipt,
     NewBatch,
+    RestoreMemory,
     RetireMemory,
     StoredBatch,
     UpdateMemory,
@@ -26,6 +28,7 @@ from .writing import (
 
 __all__ = [
     "AddMemory",
+    "AmendMemory",
     "Applied",
     "Candidates",
     "Change",
@@ -44,6 +47,7 @@ __all__ = [
     "OwnerState",
     "Query",
     "RecordStore",
+    "RestoreMemory",
     "RetireMemory",
     "Runtime",
     "Scored",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..types import EmbeddingIdentity, MemoryRecord, Message, Micros, OwnerKey, Scope, Usage, Vector
+from ..types import EmbeddingIdentity, MemoryRecord, Message, Micros, OwnerKey, Scope, Support, Usage, Vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,9 @@ class AddMemory:
         sources: Unit numbers of the messages it rests on; positions in ``ChangeSet.batch`` if that is given.
         skip_duplicate: If a live memory of the same owner, narrowing ids and actor has the same normalised
             text, is believed as much and lasts as long, attach the sources to that one and report its id.
+        slot, attributes, support: As in ``Fact``.
+        valid_to: Until when it held, if it is known to be over: the version is stored as a closed one, never
+            current. ``superseded_by``: the memory that says what came after it.
     """
 
     memory_id: str
@@ -83,13 +86,19 @@ class AddMemory:
     vector: Vector | None = None
     skip_duplicate: bool = False
     reason: str = ""
+    slot: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    support: Support = "unchecked"
+    valid_to: Micros | None = None
+    superseded_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateMemory:
     """Close the current version of a memory and open the next one.
 
-    Fields left None keep their value; without text the sources and the vector stay too.
+    Fields left None keep their value; without text the sources and the vector stay too. With a text,
+    ``slot``, ``attributes`` and ``support`` are those of the new text.
     ``expected_revision`` None: whatever is current. ``actor_id``: who changes it, for the history.
     """
 
@@ -106,6 +115,9 @@ class UpdateMemory:
     sources: tuple[int, ...] = ()
     vector: Vector | None = None
     reason: str = ""
+    slot: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    support: Support = "unchecked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +146,39 @@ class CiteMemory:
 
     memory_id: str
     sources: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmendMemory:
+    """Say that a closed version held for a shorter time than was thought: something came in between.
+
+    What was believed before stays readable under its knowledge time. An event AMEND records it.
+
+    Attributes:
+        revision: Which version of the memory; it must be closed.
+        valid_to: Until when it held; not after its present end, not before its beginning.
+    """
+
+    memory_id: str
+    revision: int
+    valid_to: Micros
+    superseded_by: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreMemory:
+    """Open a new current version of a memory with the content of an earlier one.
+
+    Attributes:
+        revision: The version whose text, metadata, kind, trust, slot, sources, vector and expiry come back.
+        valid_from: Since when it holds again; None: as the earlier version says.
+    """
+
+    memory_id: str
+    revision: int
+    valid_from: Micros | None = None
+    reason: str = ""
 
 
 Change = AddMemory | UpdateMemory | RetireMemory | CiteMemory

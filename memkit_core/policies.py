@@ -1,0 +1,223 @@
+"""How the pipeline behaves: every choice that a user may make, in groups, each with a default.
+
+``MemoryConfig`` holds one of each; the pipeline reads them. Nothing here opens or calls anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import ConfigError
+
+#: The kinds of facts that every memory knows.
+KINDS: Final = (
+    "preference",
+    "personal",
+    "plan",
+    "activity",
+    "health",
+    "professional",
+    "relationship",
+    "other",
+)
+
+
+class Part(BaseModel):
+    """A group of settings, checked when it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: A name is unknown or a value does not fit; the values themselves are not shown.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(explain(error, type(self).model_fields)) from None
+
+
+def explain(error: ValidationError, known: Iterable[str]) -> str:
+    """Pydantic's findings without the values, which may be secrets."""
+    parts = [f"{'.'.join(str(p) for p in item['loc'])}: {item['msg']}" for item in error.errors()]
+    return f"the configuration is wrong: {'; '.join(parts)} (top-level keys are {', '.join(known)})"
+
+
+class Kind(Part):
+    """A kind of fact of your own.
+
+    Attributes:
+        description: What belongs to it; the model reads this.
+        fields: JSON schema (``{"type": "object", "properties": …}``) of what such a fact states beside its
+            text; it ends up in ``item.attributes``. None: text alone.
+    """
+
+    description: str = Field(min_length=1, max_length=500)
+    fields: dict[str, Any] | None = None
+
+
+class ExtractionPolicy(Part):
+    """What is drawn from messages.
+
+    Attributes:
+        kinds: Kinds of your own beside the eight that are always known, by name.
+        assistant: Whether assistant turns are a source of facts. ``auto``: where the scope has no user, or
+            no user speaks.
+        tools: Whether tool turns are a source of facts; such facts are untrusted.
+        chunk_tokens: Estimated tokens of conversation in one model call.
+        carry_tokens: Estimated tokens of the turns before a chunk that are shown with it, for context alone.
+    """
+
+    kinds: dict[str, Kind] = Field(default_factory=dict[str, Kind])
+    assistant: Literal["auto", "always", "never"] = "auto"
+    tools: bool = False
+    chunk_tokens: int = Field(default=6_000, ge=100)
+    carry_tokens: int = Field(default=300, ge=0)
+
+
+class GroundingPolicy(Part):
+    """What becomes of a fact whose names, numbers, dates or negations its cited messages do not bear out.
+
+    Attributes:
+        mode: ``flag``: it is kept, with ``support="doubtful"``. ``strict``: it is rejected and reported.
+            ``off``: nothing is checked.
+    """
+
+    mode: Literal["flag", "strict", "off"] = "flag"
+
+
+class DecisionPolicy(Part):
+    """How facts are compared with memories.
+
+    Attributes:
+        candidates_per_fact: Memories recalled for one fact, by meaning and again by keyword.
+        small_scope: A scope with at most so many memories is offered as a whole.
+        max_candidates: Memories in one call; more of them take more calls.
+        max_destructive: Updates and deletions that one ``add`` may carry out.
+        slots: Whether what can have one value at a time ("lives in") is resolved in code.
+    """
+
+    candidates_per_fact: int = Field(default=5, ge=1, le=50)
+    small_scope: int = Field(default=10, ge=0, le=200)
+    max_candidates: int = Field(default=40, ge=1, le=500)
+    max_destructive: int = Field(default=5, ge=0)
+    slots: bool = True
+
+
+class TrustPolicy(Part):
+    """What becomes of facts that nobody in the conversation vouches for: from tools and documents, and from
+    the assistant where there is a user.
+
+    Attributes:
+        untrusted: ``quarantine``: stored, and found only if asked for. ``flag``: found like any other, with
+            ``trust="untrusted"``. ``reject``: not stored, but reported.
+    """
+
+    untrusted: Literal["quarantine", "flag", "reject"] = "quarantine"
+
+
+class BackgroundPolicy(Part):
+    """How ``wait=False`` works off what was added.
+
+    Attributes:
+        batch_tokens: Estimated tokens of one owner's waiting messages that are extracted together.
+        batch_seconds: How long an owner's messages wait for more of them, if the tokens are not reached.
+        concurrency: Owners that are worked on at once.
+    """
+
+    batch_tokens: int = Field(default=6_000, ge=1)
+    batch_seconds: float = Field(default=2.0, ge=0)
+    concurrency: int = Field(default=4, ge=1, le=64)
+
+
+class ResiliencePolicy(Part):
+    """How a chat model is called.
+
+    Attributes:
+        timeout: Seconds that one call may take, None: as long as the model's own client waits.
+        attempts: How often one question is asked in all, if the provider fails in a way that may pass.
+        max_wait: Seconds to wait before the next attempt at most, also if ``Retry-After`` says more.
+        breaker_failures: After so many failures in a row nothing is asked for ``breaker_seconds``.
+        requests_per_second, tokens_per_minute: Limits of this process, None: none.
+    """
+
+    timeout: float | None = Field(default=60.0, gt=0)
+    attempts: int = Field(default=3, ge=1, le=10)
+    max_wait: float = Field(default=20.0, ge=0)
+    breaker_failures: int = Field(default=5, ge=1)
+    breaker_seconds: float = Field(default=30.0, ge=0)
+    requests_per_second: float | None = Field(default=None, gt=0)
+    tokens_per_minute: int | None = Field(default=None, gt=0)
+
+
+class Prices(Part):
+    """What a million tokens cost, in any one currency."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Budget(Part):
+    """What may be spent; a call that finds a limit reached is not made.
+
+    Attributes:
+        max_calls, max_tokens, max_cost: The limits; ``max_cost`` needs prices. None: none.
+        per: ``owner``: each owner has the whole budget. ``store``: all share it.
+        period: Since when spending counts: the present day or month (UTC), or ever.
+    """
+
+    max_calls: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, ge=0)
+    per: Literal["owner", "store"] = "owner"
+    period: Literal["day", "month", "ever"] = "day"
+
+
+class CostPolicy(Part):
+    """What calls cost, and how much may be spent."""
+
+    prices: Prices | None = None
+    budget: Budget | None = None
+
+
+class VisionPolicy(Part):
+    """What becomes of images in messages.
+
+    Attributes:
+        images: ``describe``: the chat model describes them. ``ignore``: they leave a mark in the text and no
+            model sees them.
+        detail: How closely the model looks, where its provider knows such a setting.
+        max_images: Images in one ``add``.
+        max_bytes: Size of one image that is given as data.
+    """
+
+    images: Literal["describe", "ignore"] = "describe"
+    detail: Literal["auto", "low", "high"] = "auto"
+    max_images: int = Field(default=16, ge=1, le=100)
+    max_bytes: int = Field(default=10_000_000, ge=1)
+
+
+class Policies(Part):
+    """All of them.
+
+    Attributes:
+        custom_fact_extraction_prompt: Your instructions in place of memkit's for what is worth remembering;
+            the numbered messages and the shape of the answer stay memkit's.
+        custom_update_memory_prompt: The same for how facts are compared with memories.
+    """
+
+    custom_fact_extraction_prompt: str | None = Field(default=None, min_length=1, max_length=50_000)
+    custom_update_memory_prompt: str | None = Field(default=None, min_length=1, max_length=50_000)
+    extraction: ExtractionPolicy = ExtractionPolicy()
+    grounding: GroundingPolicy = GroundingPolicy()
+    decisions: DecisionPolicy = DecisionPolicy()
+    trust: TrustPolicy = TrustPolicy()
+    background: BackgroundPolicy = BackgroundPolicy()
+    resilience: ResiliencePolicy = ResiliencePolicy()
+    costs: CostPolicy = CostPolicy()
+    vision: VisionPolicy = VisionPolicy()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from memkit_core import Memory, StorageError
+from memkit_core.storage.sqlite.rows import digest
 from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 
 #: Columns that are not payload, each with its reason.
@@ -216,3 +217,25 @@ def flip(path: Path, rng: random.Random, table: str, column: str) -> str | None:
         return f"{table}.{name} of {where}: {value!r} became {changed!r}"
     finally:
         db.close()
+
+
+def downgrade(path: Path) -> None:
+    """Give a sound file the form that schema version 2 had."""
+    db = sqlite3.connect(path)
+    db.execute("ALTER TABLE owners DROP COLUMN tally")
+    for table in ("meta", "usage", "index_work"):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN crc32")
+    actors = db.execute("SELECT owner, name FROM actors").fetchall()
+    db.execute("DROP TABLE actors")
+    db.execute(
+        "CREATE TABLE actors (id INTEGER PRIMARY KEY, owner INTEGER NOT NULL, name TEXT NOT NULL,"
+        " UNIQUE (owner, name))"
+    )
+    db.executemany("INSERT INTO actors (owner, name) VALUES (?, ?)", actors)
+    for owner, *row in db.execute("SELECT id, kind, value, revision, created_at FROM owners").fetchall():
+        db.execute("UPDATE owners SET content_hash = ? WHERE id = ?", (digest(row), owner))
+    db.execute("DELETE FROM meta WHERE key = 'counts'")
+    db.execute("UPDATE meta SET value = '1' WHERE key LIKE 'rebuild:%'")
+    db.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    db.commit()
+    db.close()

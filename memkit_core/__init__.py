@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ImportResult,
         OwnerUsage,
         ReindexResult,
+        ResetResult,
         StoreStats,
         UsageReport,
     )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         ConfigError,
         ConflictError,
         EmbeddingMismatchError,
+        IndexMismatchError,
         IntegrityError,
         MemkitError,
         MemkitWarning,
@@ -96,6 +98,7 @@ __all__ = [
     "IContains",
     "ImportResult",
     "In",
+    "IndexMismatchError",
     "IntegrityError",
     "LlmConfig",
     "Lt",
@@ -119,6 +122,7 @@ __all__ = [
     "Or",
     "OwnerUsage",
     "ReindexResult",
+    "ResetResult",
     "SchemaVersionError",
     "Scope",
     "ScopedMemory",
@@ -139,13 +143,14 @@ __all__ = [
 _HOMES = {
     ".admin_results": (
         *("DoctorReport", "ExportResult", "Finding", "HealthCheck", "HealthReport", "ImportResult"),
-        *("OwnerUsage", "ReindexResult", "StoreStats", "UsageReport"),
+        *("OwnerUsage", "ReindexResult", "ResetResult", "StoreStats", "UsageReport"),
     ),
     ".config": ("EmbedderConfig", "GraphStoreConfig", "LlmConfig", "MemoryConfig", "VectorStoreConfig"),
     ".errors": (
         "ConfigError",
         "ConflictError",
         "EmbeddingMismatchError",
+        "IndexMismatchError",
         "IntegrityError",
         "MemkitError",
         "MemkitWarning",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from .admin_results import ResetResult
 from .engine import Engine, resolve_embedder
 from .errors import ConfigError, UsageError
 from .maintenance.doctor import doctor
@@ -15,6 +16,7 @@ from .maintenance.reindex import adopt, reindex
 from .maintenance.state import health, stats, usage
 from .maintenance.transfer import export, import_
 from .pipeline.account import Account
+from .pipeline.index import rebuild_index
 from .protocols import MaintainableStore, Runtime
 from .runtime import drive
 from .verbs import scope_or_none
@@ -45,7 +47,7 @@ class AdminVerbs:
         self.engine = engine
         self._rt = rt
 
-    async def reset(self, *, confirm: bool) -> None:
+    async def reset(self, *, confirm: bool) -> ResetResult:
         """See ``Admin.reset``."""
         self.engine.check_open()
         if confirm is not True:
@@ -53,17 +55,20 @@ class AdminVerbs:
                 "reset removes everything of everybody, for good: pass confirm=True if you mean it"
             )
         services = self.engine.services
+        store, index = services.store, services.index
+        if index is not None and isinstance(store, MaintainableStore):
+            # Whatever happens on the way: the index is to be emptied.
+            await self._rt.call(lambda: store.request_index_rebuild(index.name))
 
         def empty() -> None:
             with services.ledger.steady():
-                services.store.reset()
+                store.reset()
                 services.ledger.forget()
 
         await self._rt.call(empty)
         services.known.identity = None
         services.known.metadata_keys = frozenset()
-        if services.index is not None:
-            await self._rt.call(services.index.clear)
+        return ResetResult(failed=(await rebuild_index(self._rt, services))[1])
 
     async def reindex(self, *, embedder: object, progress: bool) -> ReindexResult:
         """See ``Admin.reindex``."""
@@ -156,16 +161,19 @@ class Admin:
     def __init__(self, verbs: AdminVerbs) -> None:
         self._verbs = verbs
 
-    def reset(self, *, confirm: bool = False) -> None:
+    def reset(self, *, confirm: bool = False) -> ResetResult:
         """Remove everything of everybody, for good.
 
         Args:
             confirm: Must be True.
 
+        Returns:
+            Whether the derived index is empty as well, and if not, why.
+
         Raises:
             UsageError: It is not. Nothing was changed.
         """
-        drive(self._verbs.reset(confirm=confirm))
+        return drive(self._verbs.reset(confirm=confirm))
 
     def reindex(self, *, embedder: str | Embeddings | None = None, progress: bool = False) -> ReindexResult:
         """Make everything that is derived anew from the records: keywords, vectors, the derived index.
@@ -291,9 +299,9 @@ class AsyncAdmin:
     def __init__(self, verbs: AdminVerbs) -> None:
         self._verbs = verbs
 
-    async def reset(self, *, confirm: bool = False) -> None:
+    async def reset(self, *, confirm: bool = False) -> ResetResult:
         """See ``Admin.reset``."""
-        await self._verbs.reset(confirm=confirm)
+        return await self._verbs.reset(confirm=confirm)
 
     async def reindex(
         self, *, embedder: str | Embeddings | None = None, progress: bool = False

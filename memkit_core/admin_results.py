@@ -149,6 +149,27 @@ class ImportResult(Result):
     __str__ = __repr__
 
 
+class ResetResult(Result):
+    """What became of the derived index when everything was removed. The record store is empty.
+
+    Attributes:
+        failed: Why the index could not be emptied, if it could not; what it holds is never proposed, and the
+            next ``flush`` or opening tries again.
+    """
+
+    failed: list[StageFailure] = Field(default_factory=list[StageFailure])
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left anywhere."""
+        return not self.failed
+
+    def __repr__(self) -> str:
+        return "ResetResult(everything is removed)" if self.ok else f"ResetResult({self.failed[0]})"
+
+    __str__ = __repr__
+
+
 class OwnerUsage(Result):
     """What one kind of operation cost for one owner; no id at all: nobody's in particular."""
 

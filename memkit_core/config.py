@@ -2,7 +2,7 @@
 
 MemoryConfig(llm=LlmConfig(provider="openai", config={"model": "gpt-5-mini"}))
 MemoryConfig.from_config({"llm": {"provider": "openai", "config": {"model": "gpt-5-mini"}}})
-MemoryConfig.from_env()      # MEMKIT_LLM, MEMKIT_EMBEDDER, MEMKIT_STORE, MEMKIT_DURABILITY
+MemoryConfig.from_env()      # MEMKIT_LLM, MEMKIT_STORE, MEMKIT_VECTOR_STORE, ...
 MemoryConfig.from_file("memkit.toml")
 """
 
@@ -55,7 +55,8 @@ class VectorStoreConfig(_Provided):
 
     ``sqlite`` (``{"path": …}``) is the record store itself. ``chroma`` is an index beside it:
     ``{"path": "./chroma"}``, or ``{"host": "localhost", "port": 8000}`` with ``ssl`` and ``headers`` if need
-    be; ``collection`` (mem0's ``collection_name`` means the same) is ``memkit`` by default.
+    be; ``collection`` (mem0's ``collection_name`` means the same) is ``memkit`` by default, and ``adopt``
+    takes it over from another record store.
     """
 
 
@@ -136,8 +137,9 @@ class MemoryConfig(Policies):
     def from_env(cls, environ: Mapping[str, str] | None = None) -> MemoryConfig:
         """The configuration that the environment means.
 
-        ``MEMKIT_LLM`` ("openai:gpt-5-mini"), ``MEMKIT_EMBEDDER`` ("none" for keywords only), ``MEMKIT_STORE``
-        and ``MEMKIT_DURABILITY``; what is not set keeps its default.
+        ``MEMKIT_LLM`` ("openai:gpt-5-mini"), ``MEMKIT_EMBEDDER`` ("none" for keywords only),
+        ``MEMKIT_STORE``, ``MEMKIT_DURABILITY``, and ``MEMKIT_VECTOR_STORE`` as JSON with ``provider`` and
+        ``config``; what is not set keeps its default.
 
         Raises:
             ConfigError: A value is not allowed.
@@ -148,6 +150,11 @@ class MemoryConfig(Policies):
         given: dict[str, Any] = {field: env[name] for field, name in names.items() if env.get(name)}
         if given.get("embedder") == "none":
             given["embedder"] = None
+        if index := env.get("MEMKIT_VECTOR_STORE"):
+            try:
+                given["vector_store"] = json.loads(index)
+            except ValueError:  # its text may hold a secret
+                raise ConfigError("MEMKIT_VECTOR_STORE is not JSON") from None
         return cls.from_config(given)
 
     @classmethod

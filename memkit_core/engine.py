@@ -30,7 +30,7 @@ from .models.embed import Embedder
 from .models.offline import offline_available
 from .models.resolve import resolve_chat_model, resolve_embeddings
 from .pipeline.flush import flush
-from .pipeline.index import update_index
+from .pipeline.index import claim_index, update_index
 from .pipeline.services import Services, Settings
 from .policies import Policies
 from .protocols import MaintainableStore, RecordStore, Runtime, VectorIndex
@@ -39,6 +39,8 @@ from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Gates, Ids,
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from .indexes.timeouts import BoundedIndex
 
 _log = logging.getLogger(__name__)
 
@@ -122,8 +124,11 @@ class Engine:
                 store=records, chat=chat, embedder=wrapped, index=index, settings=settings, policies=config
             )
             engine.silent = llm == VERBATIM or config.llm == VERBATIM
+            claim_index(engine.services)
             engine.resume()
         except BaseException:
+            if index is not None and index.index is not vector_store:
+                index.close()
             if records is not store:  # one that the caller opened is the caller's to close
                 records.close()
             raise
@@ -192,7 +197,9 @@ class Engine:
         if services.chat is not None and services.store.pending_batches():
             before = services.clock() - _RESUME_AGE
             self.background(flush(self.blocking, services, recorded_before=before))
-        elif services.index is not None and services.store.index_work(services.index.name, limit=1):
+        elif services.index is not None and (
+            services.known.index_lost or services.store.index_work(services.index.name, limit=1)
+        ):
             self.background(update_index(self.blocking, services, go_on=lambda: not self._closed))
 
     async def flush(self, rt: Runtime, timeout: float | None) -> FlushResult:  # noqa: ASYNC109 - bounds threads
@@ -253,7 +260,7 @@ def _chat(llm: Any) -> Any:
     return resolve_chat_model(llm)
 
 
-def _index(vector_store: Any, seconds: float) -> VectorIndex | None:
+def _index(vector_store: Any, seconds: float) -> BoundedIndex | None:
     """The vector index that is meant, with every call bounded in time."""
     if vector_store is None or (
         isinstance(vector_store, VectorStoreConfig) and vector_store.provider not in INDEX_PROVIDERS
@@ -280,7 +287,7 @@ def _chroma(config: dict[str, Any]) -> VectorIndex:
 
     if "collection_name" in config:
         config["collection"] = config.pop("collection_name")
-    unknown = config.keys() - {"path", "host", "port", "ssl", "headers", "client", "collection"}
+    unknown = config.keys() - {"path", "host", "port", "ssl", "headers", "client", "collection", "adopt"}
     if unknown:
         raise ConfigError(f"vector_store provider 'chroma' does not know {', '.join(sorted(unknown))}")
     return ChromaVectorIndex(**config)

@@ -14,6 +14,7 @@ MemkitError
     ├── ConflictError                  somebody else changed the same rows first
     ├── SchemaVersionError             the file was written by a newer memkit
     ├── EmbeddingMismatchError         the file holds vectors of another embedding model
+    ├── IndexMismatchError             the vector index belongs to another record store
     └── IntegrityError                 stored data does not match its own hash
 
 MemkitWarning(UserWarning)             something works with less than it could; said once, changes nothing
@@ -138,6 +139,10 @@ class SchemaVersionError(StorageError):
 
 class EmbeddingMismatchError(StorageError):
     """The store holds vectors of another embedding model. Nothing was changed."""
+
+
+class IndexMismatchError(StorageError):
+    """The vector index belongs to another record store, or to another program. Nothing was changed."""
 
 
 class IntegrityError(StorageError):

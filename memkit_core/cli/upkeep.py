@@ -1,4 +1,4 @@
-"""``memkit doctor``, ``reindex``, ``export``, ``import`` and ``stats``."""
+"""``memkit doctor``, ``reindex``, ``health``, ``export``, ``import`` and ``stats``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from memkit_core import ConflictError, DoctorReport, ImportResult, Memory, StorageUnavailableError
+from memkit_core import (
+    ConfigError,
+    ConflictError,
+    DoctorReport,
+    ImportResult,
+    Memory,
+    MemoryConfig,
+    StorageUnavailableError,
+    VectorStoreConfig,
+)
 
 from .commands import (
     DEFAULT_STORE,
@@ -38,8 +47,47 @@ EmbedderOption = Annotated[
 ]
 
 
-def _opened(store: str, embedder: str = "none") -> Memory:
-    return Memory(llm="verbatim", embedder=embedder, store=existing(store))
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="MEMKIT_CONFIG",
+        help="A configuration file (.toml or .json): its vector_store is looked after too. Without it,"
+        " MEMKIT_VECTOR_STORE.",
+    ),
+]
+PlaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store", envvar="MEMKIT_STORE", help="Where memories are kept; default: what --config says."
+    ),
+]
+
+
+def _opened(
+    store: str | None, embedder: str = "none", *, config: Path | None = None, adopt: bool = False
+) -> Memory:
+    """The memory with the index that the configuration names.
+
+    Args:
+        adopt: Take the index over if it is another store's.
+
+    Raises:
+        ConfigError: The configuration is wrong, there is no such store, or no index to adopt.
+    """
+    if config is not None:
+        told = MemoryConfig.from_file(config)
+    else:
+        names = ("MEMKIT_STORE", "MEMKIT_VECTOR_STORE")
+        told = MemoryConfig.from_env({name: os.environ[name] for name in names if name in os.environ})
+    index = told.vector_store
+    if adopt:
+        if index is None:
+            raise ConfigError("--adopt takes over the index that --config or MEMKIT_VECTOR_STORE names")
+        index = VectorStoreConfig(provider=index.provider, config={**index.config, "adopt": True})
+    place = existing(store or told.location)
+    settings = told.model_copy(update={"vector_store": index})
+    return Memory(llm="verbatim", embedder=embedder, store=place, config=settings)
 
 
 def _bars() -> bool:
@@ -48,13 +96,14 @@ def _bars() -> bool:
 
 @app.command()
 def doctor(
-    store: StoreOption = DEFAULT_STORE,
+    store: PlaceOption = None,
+    config: ConfigOption = None,
     repair: Annotated[bool, typer.Option("--repair", help="Make anew what is derived and damaged.")] = False,
     embedder: EmbedderOption = "none",
     as_json: JsonOption = False,
 ) -> None:
     """Look for damage; exit code 1 if any remains."""
-    with errors(show_log=True), _opened(store, embedder) as memory:
+    with errors(show_log=True), _opened(store, embedder, config=config) as memory:
         report = memory.admin.doctor(repair=repair, progress=_bars())
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
@@ -81,22 +130,45 @@ def _tell(report: DoctorReport) -> None:
 
 @app.command()
 def reindex(
-    store: StoreOption = DEFAULT_STORE,
+    store: PlaceOption = None,
+    config: ConfigOption = None,
     embedder: Annotated[
         str | None, typer.Option(help="Move the store to this embedding model, e.g. embedded.")
     ] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Take the index over from another store, with what is in it dropped."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make everything that is derived anew: keywords, and vectors if a model is given."""
-    with errors(show_log=True), _opened(store) as memory:
+    """Make everything that is derived anew: keywords, vectors for a model, the index that is named."""
+    with errors(show_log=True), _opened(store, config=config, adopt=adopt) as memory:
         result = memory.admin.reindex(embedder=embedder, progress=_bars())
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
-        console_out().print(Text(f"keywords of {result.units} texts, {result.embedded} new vectors"))
+        indexed = "" if result.index is None else f", {result.indexed} entries for {result.index}"
+        told = f"keywords of {result.units} texts, {result.embedded} new vectors{indexed}"
+        console_out().print(Text(printable(told)))
     for failure in result.failed:
         note(str(failure))
     if not result.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def health(store: PlaceOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show whether the parts work, the index among them; exit code 1 if one does not."""
+    with errors(show_log=True), _opened(store, config=config) as memory:
+        report = memory.admin.health()
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        console = console_out()
+        for check in report.checks:
+            state = "ok  " if check.ok else "sick"
+            console.print(Text(printable(f"{state}  {check.name}: {check.detail}")))
+    if not report.ok:
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError, MissingDependencyError, StorageUnavailableError, UsageError
+from ..errors import (
+    ConfigError,
+    IndexMismatchError,
+    MissingDependencyError,
+    StorageUnavailableError,
+    UsageError,
+)
 from ..protocols import IndexEntry
 from ..types import OwnerKey, Ref, Space, Vector
-from .entries import OWNER, SPACE, entry_id, fields, key_of, owner_text, ref_of
+from .entries import OWNER, SPACE, STORE, entry_id, fields, key_of, owner_text, ref_of
 
 if TYPE_CHECKING:
     import os
@@ -32,13 +39,16 @@ class ChromaVectorIndex:
 
     It connects with the first call, so that a memory opens while its server is down, and tries again with
     every call until it gets there. Chroma's telemetry is off, and no embedding function is ever called.
+    The collection's metadata says which record store it belongs to; another one is refused.
 
     Args:
         path: The folder of a database on disk, for this process alone (Chroma's own rule).
         host, port, ssl, headers: A Chroma server. One that is reached in another way, as through a proxy,
             goes into ``client``.
         client: A client of your own, which you close.
-        collection: The collection's name. It belongs to this index: ``clear`` deletes it.
+        collection: The collection's name. It belongs to one record store alone: ``clear`` deletes it.
+        adopt: Take the collection over if it belongs to another record store: what is in it is dropped, and
+            it is filled anew. For one opening, after the record store was restored from an export.
         name: Names the pending work in the record store; default ``chroma:`` and the collection.
 
     Raises:
@@ -56,6 +66,7 @@ class ChromaVectorIndex:
         headers: dict[str, str] | None = None,
         client: Any = None,
         collection: str = "memkit",
+        adopt: bool = False,
         name: str | None = None,
     ) -> None:
         if sum(given is not None for given in (path, host, client)) != 1:
@@ -70,6 +81,9 @@ class ChromaVectorIndex:
         self._name = name or f"chroma:{collection}"
         self._collection: Any = None
         self._vanished = False
+        self._adopt = adopt
+        self._store_id = ""
+        self._fresh = False
         self._closed = False
         self._lock = threading.RLock()
 
@@ -85,17 +99,18 @@ class ChromaVectorIndex:
         """See ``VectorIndex.add``. One request for each batch of the size that Chroma takes."""
         if not entries:
             return
-        unique = {entry_id(entry.owner, entry.ref): entry for entry in entries}  # of equal ones the last
-        collection = self._connected()
+        collection, store = self._connected(), self._store_id
+        # Of equal ones the last.
+        unique = {entry_id(store, entry.owner, entry.ref): entry for entry in entries}
         for ids in self._batches(list(unique)):
             portion = [unique[one] for one in ids]
             vectors = [_floats(entry.vector) for entry in portion]
-            metadatas = [fields(entry.owner, entry.ref) for entry in portion]
+            metadatas = [fields(store, entry.owner, entry.ref) for entry in portion]
             self._guarded(partial(collection.upsert, ids=ids, embeddings=vectors, metadatas=metadatas))
 
     def delete(self, owner: OwnerKey, refs: Sequence[Ref]) -> None:
         """See ``VectorIndex.delete``."""
-        unique = list(dict.fromkeys(entry_id(owner, ref) for ref in refs))
+        unique = list(dict.fromkeys(entry_id(self._store_id, owner, ref) for ref in refs))
         if unique:
             collection = self._connected()
             for ids in self._batches(unique):
@@ -125,16 +140,29 @@ class ChromaVectorIndex:
         return [ref for row in rows if (ref := ref_of(row, owner, space)) is not None]
 
     def clear(self) -> None:
-        """See ``VectorIndex.clear``. The collection is made anew, complete by definition."""
-        not_found = self._errors().NotFoundError
+        """See ``VectorIndex.clear``. The collection is made anew, complete by definition.
+
+        Raises:
+            IndexMismatchError: It belongs to another record store. Nothing was changed.
+        """
         with self._lock:
-            self._connect()
-            try:
-                self._client.delete_collection(self._collection_name)
-            except not_found:  # it is gone already
-                self._collection = None
-            self._collection, self._vanished = None, False
-            self._connected()
+            self._collection = None  # somebody else may have taken it over meanwhile
+            marks: dict[str, Any] = self._connected().metadata or {}
+            self._delete()
+            self._vanished = False
+            self._create(marks.get(STORE, ""))
+
+    @property
+    def foreign(self) -> int:
+        """See ``ClaimableIndex.foreign``. None: a collection has one owner."""
+        return 0
+
+    def claim(self, store_id: str, *, dimension: int | None) -> bool:  # noqa: ARG002 - Chroma needs none
+        """See ``ClaimableIndex.claim``. A collection that nobody owns is taken if it is empty."""
+        with self._lock:
+            self._store_id, self._collection, self._fresh = store_id, None, False
+            marks: dict[str, Any] = self._connected().metadata or {}
+            return not (marks.get(_INCOMPLETE) or self._fresh)
 
     def keys(self) -> Iterator[str]:
         """The ref key of every entry, page by page, in no particular order."""
@@ -164,14 +192,53 @@ class ChromaVectorIndex:
         with self._lock:
             if self._collection is None:
                 self._connect()
-                # Chroma ignores the metadata if the collection is there.
-                self._collection = self._client.get_or_create_collection(
-                    self._collection_name,
-                    embedding_function=None,
-                    configuration=_COSINE,
-                    metadata={_INCOMPLETE: True} if self._vanished else None,
-                )
+                try:
+                    self._collection = self._checked(
+                        self._client.get_collection(self._collection_name, embedding_function=None)
+                    )
+                except self._errors().NotFoundError:
+                    self._fresh = True
+                    self._create(self._store_id)
             return self._collection
+
+    def _create(self, store_id: str) -> None:
+        """Make the collection. If somebody else was faster, it is theirs."""
+        marks: dict[str, Any] = {STORE: store_id} if store_id else {}
+        made = self._client.get_or_create_collection(
+            self._collection_name,
+            embedding_function=None,
+            configuration=_COSINE,
+            metadata=marks | ({_INCOMPLETE: True} if self._vanished else {}) or None,
+        )
+        self._collection = self._checked(made)
+
+    def _delete(self) -> None:
+        with contextlib.suppress(self._errors().NotFoundError):  # somebody else was faster
+            self._client.delete_collection(self._collection_name)
+
+    def _checked(self, found: Any) -> Any:
+        """The collection that was found, if it is this record store's, or may become so.
+
+        Raises:
+            IndexMismatchError: It is somebody else's.
+        """
+        marks: dict[str, Any] = found.metadata or {}
+        held = marks.get(STORE)
+        if not self._store_id or held == self._store_id:
+            return found
+        empty = held is None and not found.count()
+        if self._adopt or empty:
+            self._delete()
+            self._adopt, self._fresh, self._vanished = False, True, not empty
+            self._create(self._store_id)
+            return self._collection
+        whose = "another record store" if held else "another program"
+        raise IndexMismatchError(
+            f"the Chroma collection {self._collection_name!r} belongs to {whose}: name another one "
+            "(collection=...). If this record store was restored from an export, or is to have the "
+            "collection for itself, open it once with adopt=True, or run memkit reindex --adopt: that drops "
+            "what is in it. Nothing was changed"
+        )
 
     def _connect(self) -> None:
         if self._closed:

@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..types import OwnerKey, Ref, Space
 
 #: The fields of an entry, wherever it is kept.
+STORE: Final = "memkit_store"
 OWNER: Final = "memkit_owner"
 SPACE: Final = "memkit_space"
 REF: Final = "memkit_ref"
@@ -21,18 +22,24 @@ def owner_text(owner: OwnerKey) -> str:
     return f"{owner.kind}:{owner.value}"
 
 
-def entry_id(owner: OwnerKey, ref: Ref) -> str:
-    """The id of a ref of this owner: a UUID, which every store takes.
+def entry_id(store: str, owner: OwnerKey, ref: Ref) -> str:
+    """The id of a ref of this owner in this record store: a UUID, which every index takes.
 
-    The same ref under another owner has another id, so that no owner's call can reach another's entry.
+    The same ref under another owner, or in a copy of the record store, has another id: no call reaches
+    what is somebody else's.
     """
-    text = f"{owner_text(owner)}\0{ref.key}"  # neither part can hold a NUL
+    text = f"{store}\0{owner_text(owner)}\0{ref.key}"  # no part can hold a NUL
     return str(uuid.UUID(bytes=hashlib.sha256(text.encode("utf-8")).digest()[:16], version=5))
 
 
-def fields(owner: OwnerKey, ref: Ref) -> dict[str, str]:
+def fields(store: str, owner: OwnerKey, ref: Ref) -> dict[str, str]:
     """What is stored beside the vector."""
-    return {OWNER: owner_text(owner), SPACE: ref.space, REF: ref.key}
+    return {STORE: store, OWNER: owner_text(owner), SPACE: ref.space, REF: ref.key}
+
+
+def is_of(stored: Mapping[str, Any] | None, store: str) -> bool:
+    """Whether an entry with these fields is memkit's and of this record store."""
+    return stored is not None and stored.get(STORE) == store and key_of(stored) is not None
 
 
 def ref_of(stored: Mapping[str, Any] | None, owner: OwnerKey, space: Space) -> Ref | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import ConfigError, MissingDependencyError, UsageError
 from ..protocols import IndexEntry
 from ..types import OwnerKey, Ref, Space, Vector
-from .entries import OWNER, entry_id, fields, key_of, ref_of
-from .owner_filters import owner_filter
+from .entries import OWNER, STORE, entry_id, fields, is_of, key_of, ref_of
+from .owner_filters import field_filter, owner_fields
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -30,8 +30,9 @@ class LangChainVectorIndex:
 
     The store is built with ``StoredVectors()`` where it asks for an embedding model, or has a public
     ``add_embeddings``; a public attribute that holds an embedding model is replaced by ``StoredVectors``,
-    which asks that model for the texts of others. The store's entries are this index's own: give it a
-    collection of its own. Calls are made one at a time, since few stores promise to be safe in threads.
+    which asks that model for the texts of others. Every entry says which record store it belongs to: entries
+    of others are neither proposed nor deleted. Calls are made one at a time, since few stores promise to be
+    safe in threads.
 
     An owner's entries are selected by a filter that LangChain's structured-query translator makes for the
     store, if there is one, and in LangChain's in-memory store by a function. Otherwise more and more of the
@@ -65,6 +66,8 @@ class LangChainVectorIndex:
         self._lock = threading.Lock()
         self._closed = False
         self._dimension: int | None = None
+        self._store_id = ""
+        self._foreign = 0
         self._take(store)
 
     def __repr__(self) -> str:
@@ -85,7 +88,7 @@ class LangChainVectorIndex:
             )
         self._deletes = _overrides(store, "delete")
         self._knows_ids = _overrides(store, "get_by_ids")
-        self._owner_filter = owner_filter(store, self._given_translator)
+        self._filter = field_filter(store, self._given_translator)
 
     @property
     def name(self) -> str:
@@ -94,9 +97,10 @@ class LangChainVectorIndex:
 
     def add(self, entries: Sequence[IndexEntry]) -> None:
         """See ``VectorIndex.add``. No embedding model is called."""
-        unique = {entry_id(entry.owner, entry.ref): entry for entry in entries}  # of equal ones the last
         with self._lock:
             self._check_open()
+            # Of equal ones the last.
+            unique = {entry_id(self._store_id, entry.owner, entry.ref): entry for entry in entries}
             present = self._present(list(unique))
             if present and self._deletes:
                 self._store.delete(present)
@@ -107,7 +111,7 @@ class LangChainVectorIndex:
 
     def delete(self, owner: OwnerKey, refs: Sequence[Ref]) -> None:
         """See ``VectorIndex.delete``. Does nothing if the store cannot delete: stale refs are ignored."""
-        ids = list(dict.fromkeys(entry_id(owner, ref) for ref in refs))
+        ids = list(dict.fromkeys(entry_id(self._store_id, owner, ref) for ref in refs))
         with self._lock:
             self._check_open()
             if not self._deletes:
@@ -124,42 +128,59 @@ class LangChainVectorIndex:
         with self._lock:
             self._check_open()
             self._dimension = len(question)
-            if self._owner_filter is not None:
-                found = self._nearest(question, limit, self._owner_filter(owner, space))
-                return _refs(found, owner, space)[:limit]
+            if self._filter is not None:
+                wanted = self._filter(owner_fields(self._store_id, owner, space))
+                found = self._nearest(question, limit, wanted)
+                return self._refs(found, owner, space)[:limit]
             fetch = max(_FIRST_FETCH, _GROWTH * limit)
             while True:
                 found = self._nearest(question, fetch, {})
-                refs = _refs(found, owner, space)
+                refs = self._refs(found, owner, space, count=False)
                 if len(refs) >= limit or len(found) < fetch:
-                    return refs[:limit]
+                    return self._refs(found, owner, space)[:limit]
                 fetch *= _GROWTH
 
     def clear(self) -> None:
-        """See ``VectorIndex.clear``.
+        """See ``VectorIndex.clear``. Entries of other record stores, and of other programs, stay.
 
         Raises:
-            UsageError: The store cannot be emptied from outside. Nothing was changed: make a new, empty one
-                and open the memory with that, or say how with ``recreate``.
+            UsageError: The store cannot be emptied from outside, or not without what others keep there.
+                Nothing was changed: make a new, empty one and open the memory with that, or say how with
+                ``recreate``.
         """
         with self._lock:
             self._check_open()
-            reset = getattr(self._store, "reset_collection", None)
-            if self._recreate is not None:
+            if self._known_dimension() is None:  # without it nothing can be looked for
+                raise self._cannot_clear("be emptied from outside")
+            if self._deletes and self._filter is not None:
+                self._delete_own(self._filter({STORE: self._store_id}))
+                return
+            found = self._everything()
+            own = [document for document in found if is_of(document.metadata, self._store_id)]
+            if len(own) == len(found) and self._recreate is not None:
                 self._take(self._recreate())
-            elif callable(reset):
-                reset()
-            elif self._deletes and self._known_dimension() is not None:
-                while found := self._nearest(self._probe(), _CLEARED_AT_ONCE, {}):
-                    self._store.delete([_id(document) for document in found])
-            elif self._known_dimension() is None or self._nearest(self._probe(), 1, {}):
-                raise UsageError(
-                    f"{type(self._store).__name__} cannot be emptied from outside: make a new, empty store "
-                    "with StoredVectors(dimension=…), or pass recreate=… to LangChainVectorIndex"
-                )
+            elif len(own) == len(found) and self._can_reset():
+                self._store.reset_collection()  # type: ignore[attr-defined]
+            elif self._deletes:
+                for start in range(0, len(own), _CLEARED_AT_ONCE):
+                    self._store.delete([self._id(one) for one in own[start : start + _CLEARED_AT_ONCE]])
+            elif own:
+                others = "" if len(own) == len(found) else " without what others keep there"
+                raise self._cannot_clear(f"be emptied from outside{others}")
+
+    @property
+    def foreign(self) -> int:
+        """See ``ClaimableIndex.foreign``. What the store's own filter leaves out is not counted."""
+        return self._foreign
+
+    def claim(self, store_id: str, *, dimension: int | None) -> bool:
+        """See ``ClaimableIndex.claim``. Never refused: entries know whose they are."""
+        with self._lock:
+            self._store_id, self._dimension = store_id, dimension or self._dimension
+        return True
 
     def keys(self) -> Iterator[str]:
-        """The ref key of every entry. LangChain cannot list a store: this searches for everything.
+        """The ref key of every entry of this record store. LangChain lists no store: this searches for all.
 
         Raises:
             UsageError: The vectors' dimension is not known yet: nothing was added or searched since it was
@@ -167,10 +188,11 @@ class LangChainVectorIndex:
         """
         with self._lock:
             self._check_open()
-            fetch = _CLEARED_AT_ONCE
-            while len(found := self._nearest(self._probe(), fetch, {})) >= fetch:
-                fetch *= _GROWTH
-        yield from dict.fromkeys(key for document in found if (key := key_of(document.metadata)) is not None)
+            own = None if self._filter is None else self._filter({STORE: self._store_id})
+            found, store = self._everything(own), self._store_id
+        yield from dict.fromkeys(
+            str(key_of(document.metadata)) for document in found if is_of(document.metadata, store)
+        )
 
     def close(self) -> None:
         """See ``VectorIndex.close``. The store itself stays open: it is its maker's."""
@@ -181,7 +203,7 @@ class LangChainVectorIndex:
     def _insert(self, entries: Mapping[str, IndexEntry]) -> None:
         ids = list(entries)
         texts = [entry.ref.key for entry in entries.values()]
-        metadatas = [fields(entry.owner, entry.ref) for entry in entries.values()]
+        metadatas = [fields(self._store_id, entry.owner, entry.ref) for entry in entries.values()]
         vectors = [_floats(entry.vector) for entry in entries.values()]
         self._dimension = len(vectors[0])
         if self._vectors is None:
@@ -203,10 +225,50 @@ class LangChainVectorIndex:
         """Which of the ids the store holds; none of them if it cannot say."""
         if not ids or not self._knows_ids:
             return []
-        return [_id(document) for document in self._store.get_by_ids(ids)]
+        return [self._id(document) for document in self._store.get_by_ids(ids)]
 
     def _nearest(self, question: list[float], count: int, options: Mapping[str, Any]) -> list[Document]:
         return self._store.similarity_search_by_vector(question, k=count, **options)
+
+    def _everything(self, options: Mapping[str, Any] | None = None) -> list[Document]:
+        fetch = _CLEARED_AT_ONCE
+        while len(found := self._nearest(self._probe(), fetch, options or {})) >= fetch:
+            fetch *= _GROWTH
+        return found
+
+    def _delete_own(self, options: Mapping[str, Any]) -> None:
+        """Delete what a filter selects. It is looked at once more: a filter that lies deletes nothing."""
+        while found := self._nearest(self._probe(), _CLEARED_AT_ONCE, options):
+            own = [self._id(one) for one in found if is_of(one.metadata, self._store_id)]
+            if not own:
+                raise self._cannot_clear("select its entries")
+            self._store.delete(own)
+
+    def _can_reset(self) -> bool:
+        return callable(getattr(self._store, "reset_collection", None))
+
+    def _cannot_clear(self, what: str) -> UsageError:
+        return UsageError(
+            f"{type(self._store).__name__} cannot {what}: make a new, empty store with "
+            "StoredVectors(dimension=…), or pass recreate=… to LangChainVectorIndex"
+        )
+
+    def _refs(
+        self, found: Sequence[Document], owner: OwnerKey, space: Space, *, count: bool = True
+    ) -> list[Ref]:
+        own = [document.metadata for document in found if is_of(document.metadata, self._store_id)]
+        if count:
+            self._foreign += len(found) - len(own)
+        refs = (ref_of(metadata, owner, space) for metadata in own)
+        return list(dict.fromkeys(ref for ref in refs if ref is not None))
+
+    def _id(self, document: Document) -> str:
+        """The id of an entry; a store that does not return it keeps what it is made from."""
+        if document.id is not None:
+            return str(document.id)
+        kind, _, value = str(document.metadata[OWNER]).partition(":")
+        owner = OwnerKey(kind, value)  # type: ignore[arg-type]
+        return entry_id(self._store_id, owner, Ref.from_key(str(key_of(document.metadata))))
 
     def _known_dimension(self) -> int | None:
         return self._dimension or (None if self._vectors is None else self._vectors.dimension)
@@ -284,19 +346,6 @@ def _add_embeddings(store: Any) -> _AddPairs | None:
     if "text_embeddings" in parameters:
         return pairs
     return lists if {"texts", "embeddings"} <= parameters.keys() else None
-
-
-def _refs(found: Sequence[Document], owner: OwnerKey, space: Space) -> list[Ref]:
-    refs = (ref_of(document.metadata, owner, space) for document in found)
-    return list(dict.fromkeys(ref for ref in refs if ref is not None))
-
-
-def _id(document: Document) -> str:
-    """The id of an entry; a store that does not return it keeps what it is made from."""
-    if document.id is not None:
-        return str(document.id)
-    kind, _, value = str(document.metadata[OWNER]).partition(":")
-    return entry_id(OwnerKey(kind, value), Ref.from_key(str(key_of(document.metadata))))  # type: ignore[arg-type]
 
 
 def _at(items: Sequence[Any], places: set[int]) -> list[Any]:

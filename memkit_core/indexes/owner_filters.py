@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import ConfigError
 from ..types import OwnerKey, Space
-from .entries import OWNER, SPACE, owner_text
+from .entries import OWNER, SPACE, STORE, owner_text
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
     from langchain_core.structured_query import Visitor
 
-#: Options of ``similarity_search_by_vector`` that leave only one owner's entries of a space.
-OwnerFilter = Callable[[OwnerKey, Space], Mapping[str, Any]]
+#: Options of ``similarity_search_by_vector`` that leave only entries with these fields.
+FieldFilter = Callable[[Mapping[str, str]], Mapping[str, Any]]
 
 #: Class of the store -> module and class of the translator. All of them make objects, none makes a string.
 _TRANSLATORS: Final = {
@@ -40,8 +40,13 @@ _TRANSLATORS: Final = {
 _FROM_STORE: Final = {"QdrantVectorStore": {"metadata_key": "metadata_payload_key"}}
 
 
-def owner_filter(store: Any, translator: Visitor | None) -> OwnerFilter | None:
-    """How to select an owner's entries in this store, None if there is no way that is known."""
+def owner_fields(store_id: str, owner: OwnerKey, space: Space) -> dict[str, str]:
+    """What the entries of an owner in a space have in common."""
+    return {STORE: store_id, OWNER: owner_text(owner), SPACE: space}
+
+
+def field_filter(store: Any, translator: Visitor | None) -> FieldFilter | None:
+    """How to select entries by their fields in this store, None if there is no way that is known."""
     from langchain_core.vectorstores import InMemoryVectorStore
 
     chosen = translator or find_translator(store)
@@ -51,21 +56,19 @@ def owner_filter(store: Any, translator: Visitor | None) -> OwnerFilter | None:
     return _by_function if search is InMemoryVectorStore.similarity_search_by_vector else None
 
 
-def _translated(translator: Visitor, owner: OwnerKey, space: Space) -> Mapping[str, Any]:
+def _translated(translator: Visitor, wanted: Mapping[str, str]) -> Mapping[str, Any]:
     from langchain_core.structured_query import Comparator, Comparison, Operation, Operator, StructuredQuery
 
-    wanted = ((OWNER, owner_text(owner)), (SPACE, space))
-    conditions = [Comparison(comparator=Comparator.EQ, attribute=a, value=v) for a, v in wanted]
-    both = Operation(operator=Operator.AND, arguments=list(conditions))
-    _, options = translator.visit_structured_query(StructuredQuery(query="", filter=both, limit=None))
+    conditions = [Comparison(comparator=Comparator.EQ, attribute=a, value=v) for a, v in wanted.items()]
+    every = Operation(operator=Operator.AND, arguments=list(conditions))
+    chosen = conditions[0] if len(conditions) == 1 else every
+    _, options = translator.visit_structured_query(StructuredQuery(query="", filter=chosen, limit=None))
     return dict(options)
 
 
-def _by_function(owner: OwnerKey, space: Space) -> Mapping[str, Any]:
-    wanted = owner_text(owner)
-
+def _by_function(wanted: Mapping[str, str]) -> Mapping[str, Any]:
     def matches(document: Document) -> bool:
-        return document.metadata.get(OWNER) == wanted and document.metadata.get(SPACE) == space
+        return all(document.metadata.get(name) == value for name, value in wanted.items())
 
     return {"filter": matches}
 

@@ -12,13 +12,15 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Final, TypeVar, cast
 
 from ..errors import UsageError
-from ..protocols import IndexEntry, InspectableIndex, VectorIndex
+from ..protocols import ClaimableIndex, IndexEntry, InspectableIndex, VectorIndex
 from ..types import OwnerKey, Ref, Space, Vector
 
 T = TypeVar("T")
 
 #: Seconds that a caller waits for a call of a derived index.
 DEFAULT_SECONDS: Final = 5.0
+#: Emptying an index may take so many times as long.
+_CLEARING: Final = 12
 
 
 class BoundedIndex:
@@ -26,8 +28,8 @@ class BoundedIndex:
 
     A call that is given up goes on in a thread of its own, since no thread can be ended from outside. Until
     it comes back, further calls fail at once: a hanging index costs one wait, not one for every caller, and
-    never more than one thread, and nothing overtakes a write that may still arrive. Rebuilding work
-    (``clear``) is not bounded.
+    never more than one thread, and nothing overtakes a write that may still arrive. For ``clear``, which
+    some indexes do entry by entry, a caller waits twelve times as long.
 
     Args:
         index: Any vector index; its calls run on other threads than the caller's.
@@ -64,9 +66,20 @@ class BoundedIndex:
         return self._run("propose", lambda: self.index.propose(owner, vector, space=space, limit=limit))
 
     def clear(self) -> None:
-        """See ``VectorIndex.clear``."""
-        self._check_responding("clear")
-        self.index.clear()
+        """See ``VectorIndex.clear``. Raises ``TimeoutError``."""
+        self._run("clear", self.index.clear, seconds=_CLEARING * self.seconds)
+
+    @property
+    def foreign(self) -> int:
+        """See ``ClaimableIndex.foreign``; 0 if the index is no such index."""
+        return self.index.foreign if isinstance(self.index, ClaimableIndex) else 0
+
+    def claim(self, store_id: str, *, dimension: int | None) -> bool:
+        """See ``ClaimableIndex.claim``. Raises ``TimeoutError``. True if the index is no such index."""
+        index = self.index
+        if not isinstance(index, ClaimableIndex):
+            return True
+        return self._run("claim", lambda: index.claim(store_id, dimension=dimension))
 
     def close(self) -> None:
         """See ``VectorIndex.close``. One that hangs is left to its thread, which ends with the process."""
@@ -80,7 +93,8 @@ class BoundedIndex:
             if self._given_up:
                 raise TimeoutError(f"the index {self.name!r} has not answered an earlier call yet: no {what}")
 
-    def _run(self, what: str, work: Callable[[], T]) -> T:
+    def _run(self, what: str, work: Callable[[], T], *, seconds: float | None = None) -> T:
+        seconds = seconds or self.seconds
         self._check_responding(what)
         outcome: Future[T] = Future()
         context = contextvars.copy_context()
@@ -95,14 +109,12 @@ class BoundedIndex:
 
         threading.Thread(target=run, name=f"memkit-index-{what}", daemon=True).start()
         try:
-            return outcome.result(self.seconds)
+            return outcome.result(seconds)
         except FutureTimeoutError:
             if outcome.done():  # it is the index's own TimeoutError, or came at the very last moment
                 return outcome.result()
             self._give_up(cast("Future[object]", outcome))
-            raise TimeoutError(
-                f"the index {self.name!r} did not answer {what} within {self.seconds} s"
-            ) from None
+            raise TimeoutError(f"the index {self.name!r} did not answer {what} within {seconds} s") from None
 
     def _give_up(self, outcome: Future[object]) -> None:
         with self._lock:

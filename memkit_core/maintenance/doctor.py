@@ -46,7 +46,7 @@ async def doctor(
             await _refill(rt, services)
         if index or any(damage.table == "index_work" for damage in before.found):
             # Pending work that was damaged is gone, and what it was about is not known.
-            await rebuild_index(rt, services, store, progress)
+            await rebuild_index(rt, services, progress)
         progress.stage("check again", 2 * units)
         after = await rt.call(lambda: store.inspect(progress.step))
         left, held = await _inspect_index(rt, services, store)

@@ -11,7 +11,7 @@ from ..admin_results import ReindexResult
 from ..errors import IntegrityError
 from ..models.embed import Embedder
 from ..pipeline.flush import fill_vectors
-from ..pipeline.index import update_index
+from ..pipeline.index import rebuild_index as rebuild
 from ..pipeline.services import Services
 from ..protocols import MaintainableStore, Runtime
 from ..results import StageFailure
@@ -59,7 +59,7 @@ async def reindex(
             failed += filled.failed
             if filled.failed:
                 break
-    indexed, trouble = await rebuild_index(rt, services, store, progress)
+    indexed, trouble = await rebuild_index(rt, services, progress)
     return ReindexResult(
         units=units,
         embedded=embedded,
@@ -83,21 +83,14 @@ async def _terms(rt: Runtime, store: MaintainableStore, progress: Progress) -> i
 
 
 async def rebuild_index(
-    rt: Runtime, services: Services, store: MaintainableStore, progress: Progress
+    rt: Runtime, services: Services, progress: Progress
 ) -> tuple[int, list[StageFailure]]:
-    """Clear the derived index and fill it from the stored vectors.
-
-    The note comes first: between clearing and the new work nothing else would say that the index is empty.
-    """
+    """Clear the derived index and fill it from the stored vectors."""
     index = services.index
     if index is None:
         return 0, []
-    await rt.call(lambda: store.request_index_rebuild(index.name))
-    try:
-        await rt.call(index.clear)
-    except Exception as error:  # noqa: BLE001 - whatever a foreign index raises, the record store has the truth
-        return 0, [StageFailure.of("index", error)]
-    wanted = await rt.call(lambda: store.enqueue_index(index.name))
-    services.known.index_lost = False
-    progress.stage(f"index {index.name}", wanted)
-    return wanted, await update_index(rt, services, done=progress.step)
+
+    def begun(count: int) -> None:
+        progress.stage(f"index {index.name}", count)
+
+    return await rebuild(rt, services, begun=begun, done=progress.step)

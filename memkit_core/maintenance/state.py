@@ -7,7 +7,7 @@ from typing import Final
 
 from ..admin_results import HealthCheck, HealthReport, OwnerUsage, StoreStats, UsageReport
 from ..pipeline.services import Services
-from ..protocols import InspectableIndex, MaintainableStore, Runtime
+from ..protocols import ClaimableIndex, InspectableIndex, MaintainableStore, Runtime
 from ..types import OwnerKey, Usage
 
 _MAX_ROWS: Final = 1_000
@@ -133,6 +133,10 @@ async def _index(rt: Runtime, services: Services, store: MaintainableStore) -> s
     """
     index = services.index
     assert index is not None  # the caller saw to it
+    if index.name in await rt.call(store.index_rebuilds):
+        raise RuntimeError(
+            "it lacks entries until it is rebuilt: flush(), the next opening or reindex() does it"
+        )
     held = await rt.call(store.embedding_identity)
     if isinstance(index, InspectableIndex):
         if differences := await index_differences(rt, index.name, index, store):
@@ -141,7 +145,7 @@ async def _index(rt: Runtime, services: Services, store: MaintainableStore) -> s
         probe = [1.0] + [0.0] * (held.dimension - 1)
         nobody = OwnerKey("run", "memkit health")
         await rt.call(lambda: index.propose(nobody, probe, space="memory", limit=1))
-    if index.name in await rt.call(store.index_rebuilds):
-        raise RuntimeError("it was cleared and not filled again: reindex() does it")
     pending = (await rt.call(store.pending_index_work)).get(index.name, 0)
-    return f"{pending} changes still to come" if pending else "up to date"
+    detail = f"{pending} changes still to come" if pending else "up to date"
+    foreign = index.foreign if isinstance(index, ClaimableIndex) else 0
+    return detail + (f", {foreign} entries of others left out" if foreign else "")

@@ -118,4 +118,7 @@ def _is_ref(ref: object) -> bool:
 
 
 def _lost(name: str) -> str:
-    return f"the index {name!r} lacks entries: the record store searches alone until memory.admin.reindex()"
+    return (
+        f"the index {name!r} lacks entries: the record store searches alone until it is rebuilt, by "
+        "memory.flush(), the next opening or memory.admin.reindex()"
+    )

@@ -6,7 +6,7 @@ runs. Reads see every commit that was acknowledged before they began, from any p
 
 from __future__ import annotations
 
-from .indexes import GraphStore, IndexEntry, InspectableIndex, VectorIndex
+from .indexes import ClaimableIndex, GraphStore, IndexEntry, InspectableIndex, VectorIndex
 from .reading import Candidates, OwnerState, Query, Scored, SearchRequest, Unembedded
 from .records import IndexWork, RecordStore
 from .running import Runtime
@@ -34,6 +34,7 @@ __all__ = [
     "Change",
     "ChangeSet",
     "CiteMemory",
+    "ClaimableIndex",
     "CommitReceipt",
     "Damage",
     "DamageKind",

@@ -61,6 +61,32 @@ class InspectableIndex(Protocol):
 
 
 @runtime_checkable
+class ClaimableIndex(Protocol):
+    """A derived index in a place that others may use as well: it is told whose it is."""
+
+    @property
+    def foreign(self) -> int:
+        """How many entries of other record stores were found among its own and left out, so far."""
+        ...
+
+    def claim(self, store_id: str, *, dimension: int | None) -> bool:
+        """Belong to this record store, and look whether the place does.
+
+        If the place cannot be reached now, that raises, and every later call looks first.
+
+        Args:
+            dimension: Of the record store's vectors, None if it has none yet.
+
+        Returns:
+            Whether it may hold what it held before. False: its place is new, or was taken over.
+
+        Raises:
+            IndexMismatchError: It belongs to another store. Nothing was changed, and no call will work.
+        """
+        ...
+
+
+@runtime_checkable
 class GraphStore(Protocol):
     """A derived entity graph: it proposes memories that are near the entities of a question."""
 

@@ -60,6 +60,10 @@ class MaintainableStore(RecordStore, Protocol):
         """Move to another embedding model: all vectors are dropped, their units wait for new ones."""
         ...
 
+    def store_id(self) -> str:
+        """What no other record store is called: random, made with the first call, kept for good."""
+        ...
+
     def request_index_rebuild(self, index: str) -> None:
         """Note durably that a derived index is about to be cleared."""
         ...

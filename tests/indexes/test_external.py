@@ -144,8 +144,9 @@ def test_chroma_whose_collection_is_deleted(tmp_path: Path) -> None:
         assert_equal(answers(memory), answers(alone))
         assert memory.search("tea", user_id="user 1").degraded != []
     with opened(tmp_path / "m.db", ChromaVectorIndex(tmp_path / "c"), exact_scan_units=0) as memory:
-        memory.flush()
-        assert memory.search("tea", user_id="user 1").degraded != [], "not forgotten with the process"
+        assert memory.flush().failed == []
+        assert memory.search("tea", user_id="user 1").degraded == []
+        assert memory.admin.doctor().findings == []
 
 
 def _delete_collection(path: Path) -> None:

@@ -47,6 +47,15 @@ class Liar(InMemoryVectorIndex):
         return self._lie(super().propose(owner, vector, space=space, limit=limit))
 
 
+class Gossip(InMemoryVectorIndex):
+    """An index that proposes everybody's refs, unknown ones among them, and more than it is asked for."""
+
+    def propose(self, owner: OwnerKey, vector: Vector, *, space: Space, limit: int) -> list[Ref]:
+        everybody = [ref for refs in self._vectors.values() for ref in refs]
+        unknown = [Ref(space, f"unknown {n}") for n in range(3_000)]
+        return [*unknown, *everybody, *super().propose(owner, vector, space=space, limit=limit)]
+
+
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     with opened(tmp_path_factory.mktemp("alone") / "m.db", None) as memory:
@@ -60,3 +69,12 @@ def test_no_lie_costs_an_answer(name: str, units: int, wanted: list[Any], tmp_pa
     with opened(tmp_path / "m.db", Liar(LIES[name]), exact_scan_units=units) as memory:
         fill(memory)
         assert_equal(answers(memory), wanted)
+
+
+@pytest.mark.parametrize("units", [0, 20_000])
+def test_refs_of_others_unknown_ones_and_too_many(units: int, wanted: list[Any], tmp_path: Path) -> None:
+    with opened(tmp_path / "m.db", Gossip(), exact_scan_units=units) as memory:
+        fill(memory)
+        assert_equal(answers(memory), wanted)
+        for user in ("user 0", "user 1"):
+            assert all(user[-1] == hit.memory[5] for hit in memory.search("tea", user_id=user, limit=200))

@@ -217,3 +217,20 @@ async def test_async_and_what_is_refused(path: Path) -> None:
             await memory.admin.reindex(embedder="none")
         with pytest.raises(UsageError):
             await memory.admin.reindex(progress="yes")  # type: ignore[arg-type]
+
+
+def test_progress_is_shown_on_standard_error_if_asked_for(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(path, HashEmbeddings(), vector_store=DictIndex()) as memory:
+        fill(memory)
+        memory.admin.reindex()
+        memory.admin.export(path.with_suffix(".jsonl"))
+        assert capsys.readouterr().err == ""
+        memory.admin.reindex(progress=True)
+        shown = capsys.readouterr()
+        assert "keywords: " in shown.err
+        assert "index dict: 100%" in shown.err
+        assert shown.out == ""
+        memory.admin.export(path.with_suffix(".jsonl"), progress=True)
+        assert "100%" in capsys.readouterr().err

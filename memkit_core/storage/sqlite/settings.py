@@ -11,7 +11,9 @@ from .rows import checksum
 #: The setting that says how many settings, owners and totals of nobody there are.
 COUNTS: Final = "counts"
 COUNTED: Final = ("meta", "owners", "usage")
-KEYS: Final = ("schema_version", "analyzer", "embedding", "dimension", COUNTS)
+#: What the store is called towards indexes; made when the first one is attached.
+STORE_ID: Final = "store_id"
+KEYS: Final = ("schema_version", "analyzer", "embedding", "dimension", STORE_ID, COUNTS)
 REBUILD: Final = "rebuild:"
 
 Count = tuple[int, int]

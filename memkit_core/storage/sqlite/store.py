@@ -296,7 +296,11 @@ class SqliteStore(Upkeep):
         def work(connection: Connection) -> None:
             for table in _TABLES:
                 connection.execute(f"DELETE FROM {table}")
-            connection.execute("DELETE FROM meta WHERE key NOT IN ('schema_version', 'analyzer')")
+            # Who it is stays, and which indexes are still to be emptied.
+            connection.execute(
+                "DELETE FROM meta WHERE key NOT IN ('schema_version', 'analyzer', 'store_id')"
+                " AND key NOT LIKE 'rebuild:%'"
+            )
             start_counts(connection)
 
         self._writer.run(work, after=_compact)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from ...errors import IntegrityError
 from ...protocols import Inspected
 from . import settings, vectors
 from .reindex import rebuild_terms
-from .rows import MEMORY, SPACE_NAMES, TURN
+from .rows import MEMORY, SPACE_NAMES, TURN, checksum
 from .seals import WORK_SUM, WORK_SUMMED
 from .usage import read_counts, read_usage, record_usage
 
@@ -41,6 +43,12 @@ class Upkeep:
     def switch_embedding(self, identity: EmbeddingIdentity) -> None:
         """See ``MaintainableStore.switch_embedding``."""
         self._writer.run(lambda connection: vectors.switch_embedding(connection, identity))
+
+    def store_id(self) -> str:
+        """See ``MaintainableStore.store_id``."""
+        with self._pool.read() as connection:
+            held = _store_id(connection)
+        return held or self._writer.run(_make_store_id)
 
     def request_index_rebuild(self, index: str) -> None:
         """See ``MaintainableStore.request_index_rebuild``."""
@@ -125,6 +133,24 @@ class Upkeep:
         with self._pool.read() as connection:
             notes = settings.rebuild_notes(connection)
         return tuple(sorted({name for name in notes.values() if name is not None}))
+
+
+def _store_id(connection: Connection) -> str:
+    row = connection.execute("SELECT value, crc32 FROM meta WHERE key = ?", (settings.STORE_ID,)).fetchone()
+    if row is None:
+        return ""
+    if row[1] != checksum(settings.STORE_ID, row[0]):
+        raise IntegrityError(
+            "the store's own id does not match its checksum, so that no index can be told whose it is: open "
+            "it without the index, restore it from a backup or export it into a new store"
+        )
+    return str(row[0])
+
+
+def _make_store_id(connection: Connection) -> str:
+    if not _store_id(connection):
+        settings.put(connection, settings.STORE_ID, uuid4().hex)
+    return _store_id(connection)
 
 
 def _refs(connection: Connection, index: str) -> dict[str, bool]:

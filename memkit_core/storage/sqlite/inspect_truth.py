@@ -213,7 +213,8 @@ def _check_memory(
         expected.append(("DELETE", last[1], last[6]))
     if [(row[1], row[2], row[4]) for row in events] != expected:
         seen.truth("events", name, "its history is not that of its versions")
-    right = seen.misplaced.get(("memories", last[9]), last[2])
+    place = ("memories", last[9])
+    right: int = seen.misplaced[place] if place in seen.misplaced else last[2]
     for row in events:
         seen.count("events", right, row[5])
         if row[3] != right and right not in seen.unsound:

@@ -33,6 +33,10 @@ RECORD_COLUMNS: Final = (
 M_RECORD_COLUMNS: Final = f"m.{RECORD_COLUMNS.replace(', ', ', m.')}, m.content_hash"
 
 
+#: ``json.dumps`` makes an encoder for each call.
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def digest(values: Sequence[object]) -> bytes:
     """A 16-byte hash of a row's payload.
 
@@ -40,7 +44,7 @@ def digest(values: Sequence[object]) -> bytes:
         UsageError: A string in it is not proper Unicode.
     """
     try:
-        payload = json.dumps(values, ensure_ascii=False).encode("utf-8")
+        payload = _encode(values).encode("utf-8")
     except UnicodeEncodeError as error:
         raise UsageError(LONE_SURROGATE) from error
     return blake2b(payload, digest_size=16).digest()

@@ -60,10 +60,9 @@ def settle(connection: Connection, owner: int, more: Tally, *, revision: int | N
     kind, value, before, created_at, tally, seal = connection.execute(
         "SELECT kind, value, revision, created_at, tally, content_hash FROM owners WHERE id = ?", (owner,)
     ).fetchone()
-    if revision is None:
-        revision = before
+    after = before if revision is None else revision
     if owner_seal(kind, value, before, created_at, tally) != seal:
-        connection.execute("UPDATE owners SET revision = ? WHERE id = ?", (revision, owner))
+        connection.execute("UPDATE owners SET revision = ? WHERE id = ?", (after, owner))
         return
     if tally == NO_TALLY:
         settings.bump(connection, "owners", checksum(kind, value))
@@ -72,7 +71,7 @@ def settle(connection: Connection, owner: int, more: Tally, *, revision: int | N
     text = sums.text()
     connection.execute(
         "UPDATE owners SET revision = ?, tally = ?, content_hash = ? WHERE id = ?",
-        (revision, text, owner_seal(kind, value, revision, created_at, text), owner),
+        (after, text, owner_seal(kind, value, after, created_at, text), owner),
     )
 
 

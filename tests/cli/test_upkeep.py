@@ -50,7 +50,9 @@ def test_doctor_does_not_invent(store: str) -> None:
     spoil(store, "UPDATE memories SET text = 'I hate tea' WHERE unit = 1")
     told = json.loads(memkit("doctor", "--store", store, "--repair", "--json", code=1).stdout)
     assert any(finding["kind"] == "truth" for finding in told["findings"])
-    assert "I hate tea" in memkit("list", "--store", store, "--user", "ana").stdout
+    listed = memkit("list", "--store", store, "--user", "ana", code=1)
+    assert "damaged" in listed.stderr
+    assert "I hate tea" not in listed.output
 
 
 def test_export_and_import(store: str, tmp_path: Path) -> None:

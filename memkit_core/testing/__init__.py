@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .embeddings import FaultyEmbeddings, HashEmbeddings
     from .faults import ProviderFault
     from .record_store import RecordStoreConformance
+    from .recorded import RecordedCallError, RecordedChatModel, RecordingMissingError
     from .vector_index import InMemoryVectorIndex, VectorIndexConformance
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "InMemoryVectorIndex",
     "ProviderFault",
     "RecordStoreConformance",
+    "RecordedCallError",
+    "RecordedChatModel",
+    "RecordingMissingError",
     "ScriptExhaustedError",
     "ScriptedCall",
     "ScriptedChatModel",
@@ -39,6 +43,9 @@ _MODULES = {
     "InMemoryVectorIndex": "vector_index",
     "ProviderFault": "faults",
     "RecordStoreConformance": "record_store",
+    "RecordedCallError": "recorded",
+    "RecordedChatModel": "recorded",
+    "RecordingMissingError": "recorded",
     "ScriptExhaustedError": "chat",
     "ScriptedCall": "chat",
     "ScriptedChatModel": "chat",

@@ -83,6 +83,7 @@ LOADED_ON_USE: dict[str, set[str]] = {
     "memkit_core.testing.record_search": {"numpy"},
     "memkit_core.testing.record_store": set(),  # put together from the three beside it
     "memkit_core.testing.record_writing": {"numpy"},
+    "memkit_core.testing.recorded": {"langchain_core"},
     "memkit_core.testing.vector_index": {"numpy"},
 }
 

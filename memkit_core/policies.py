@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -136,14 +136,14 @@ class BackgroundPolicy(Part):
 
 
 class ResiliencePolicy(Part):
-    """How a chat model is called.
+    """How models are called.
 
     Attributes:
-        timeout: Seconds that one call may take, None: as long as the model's own client waits.
+        timeout: Seconds that one call of a chat model may take, None: as long as its own client waits.
         attempts: How often one question is asked in all, if the provider fails in a way that may pass.
         max_wait: Seconds to wait before the next attempt at most, also if ``Retry-After`` says more.
-        breaker_failures: After so many failures in a row nothing is asked for ``breaker_seconds``.
-        requests_per_second, tokens_per_minute: Limits of this process, None: none.
+        breaker_failures: After so many failures in a row a model is not asked for ``breaker_seconds``.
+        requests_per_second, tokens_per_minute: Limits on calls of chat models by one ``Memory``, None: none.
     """
 
     timeout: float | None = Field(default=60.0, gt=0)
@@ -155,15 +155,33 @@ class ResiliencePolicy(Part):
     tokens_per_minute: int | None = Field(default=None, gt=0)
 
 
+class Tokens(Protocol):
+    """What has used tokens, such as the ``usage`` of a result."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of prompts."""
+        ...
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of answers."""
+        ...
+
+
 class Prices(Part):
     """What a million tokens cost, in any one currency."""
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
 
+    def cost(self, usage: Tokens) -> float:
+        """What the tokens of a usage cost. Embeddings are not in it, their models report no tokens."""
+        return (usage.input_tokens * self.input + usage.output_tokens * self.output) / 1_000_000
+
 
 class Budget(Part):
-    """What may be spent; a call that finds a limit reached is not made.
+    """What may be spent on chat models; a call that finds a limit reached is not made.
 
     Attributes:
         max_calls, max_tokens, max_cost: The limits; ``max_cost`` needs prices. None: none.
@@ -193,13 +211,14 @@ class VisionPolicy(Part):
             model sees them.
         detail: How closely the model looks, where its provider knows such a setting.
         max_images: Images in one ``add``.
-        max_bytes: Size of one image that is given as data.
+        max_bytes: Size of one image that is given as data. ``max_total_bytes``: of all in one ``add``.
     """
 
     images: Literal["describe", "ignore"] = "describe"
     detail: Literal["auto", "low", "high"] = "auto"
     max_images: int = Field(default=16, ge=1, le=100)
     max_bytes: int = Field(default=10_000_000, ge=1)
+    max_total_bytes: int = Field(default=40_000_000, ge=1)
 
 
 class Policies(Part):

@@ -22,6 +22,7 @@ from .checks import parse_time as parse_time
 from .checks import to_datetime as to_datetime
 from .checks import to_micros as to_micros
 from .errors import UsageError
+from .images import Image as Image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,8 +120,9 @@ class Message:
 
     Attributes:
         actor_id: Who speaks (a name or id in a group chat), None if the role says enough.
-        observed_at: When it was said.
+        observed_at: When it was said. ``zone``: the speaker's clock, in minutes east of UTC.
         origin: Where the text comes from: user, assistant, tool, document or system.
+        images: The images whose marks, or descriptions, stand in the text.
     """
 
     role: Role
@@ -128,6 +130,8 @@ class Message:
     actor_id: str | None = None
     observed_at: Micros
     origin: str = "user"
+    zone: int = 0
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +303,10 @@ class EmbeddingIdentity:
 class EmbeddingCalls(Protocol):
     """What a runtime needs of an embedder."""
 
+    def portions(self, texts: list[str]) -> list[list[str]]:
+        """The texts as they go into single calls of the model."""
+        ...
+
     def calls(self, texts: int) -> int:
         """How many calls of the model it takes to embed so many texts."""
         ...
@@ -352,6 +360,13 @@ class Usage:
     def timed(self, milliseconds: float) -> Usage:
         """The same usage with the wall time of the whole operation."""
         return replace(self, milliseconds=milliseconds)
+
+
+def period_of(period: str, moment: Micros) -> str:
+    """The day (``2026-03-01``) or month (``2026-03``) of an instant in UTC; ``""`` for ``ever``."""
+    if period == "ever":
+        return ""
+    return to_datetime(moment).strftime("%Y-%m-%d" if period == "day" else "%Y-%m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,8 @@ class Verbs:
             metadata=parse_metadata(metadata),
             expires_at=None if expires_at is None else parse_time(expires_at, "expires_at"),
         )
-        parsed = parse_messages(messages, actor_id=actor_id, observed_at=said)
+        vision = services.policies.vision
+        parsed = parse_messages(messages, actor_id=actor_id, observed_at=said, vision=vision)
         mode: Mode = "raw" if not infer else "verbatim" if services.chat is None else "llm"
         request = AddRequest(
             scope=scope,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..errors import UsageError
+from ..policies import VisionPolicy
 from ..types import FIRST_MICROS, LAST_MICROS, Message, Micros, Role, check_id, check_text, parse_time
+from .parts import ContentReader
 
 MAX_MESSAGES: Final = 50_000
 MAX_METADATA_CHARS: Final = 65_536
@@ -25,7 +27,7 @@ _ROLES: Final[dict[str, Role]] = {
     "function": "tool",
 }
 #: Where text may come from.
-ORIGINS: Final = ("user", "assistant", "tool", "document", "system")
+ORIGINS: Final = ("user", "assistant", "tool", "document", "system", "image")
 #: What LangChain calls the type of a message that was put together from a stream.
 _CHUNKS: Final = {
     "HumanMessageChunk": "human",
@@ -41,19 +43,24 @@ _HELP: Final = (
 )
 
 
-def parse_messages(messages: object, *, actor_id: str | None, observed_at: Micros) -> tuple[Message, ...]:
-    """The conversation a caller means, in order. Messages without any text are left out.
+def parse_messages(
+    messages: object, *, actor_id: str | None, observed_at: Micros, vision: VisionPolicy
+) -> tuple[Message, ...]:
+    """The conversation a caller means, in order. Messages without any text or image are left out.
 
     Raises:
-        UsageError: It is none, is empty, or holds text that cannot be stored.
+        UsageError: It is none, is empty, or holds text or an image that cannot be stored.
     """
     if actor_id is not None:
         check_id(actor_id, "actor_id")
     items = _items(messages)
     if len(items) > MAX_MESSAGES:
         raise UsageError(f"{len(items):,} messages in one call; the limit is {MAX_MESSAGES:,}: split them")
+    reader = ContentReader(vision)
     parsed = [
-        m for n, item in enumerate(items) if (m := _message(item, n, actor_id, observed_at)) is not None
+        m
+        for n, item in enumerate(items)
+        if (m := _message(item, n, actor_id, observed_at, reader)) is not None
     ]
     if not parsed:
         raise UsageError("no message has any text: there is nothing to remember")
@@ -80,7 +87,9 @@ def _is_langchain(value: object) -> bool:
     return isinstance(getattr(value, "type", None), str) and hasattr(value, "content")
 
 
-def _message(item: object, number: int, actor_id: str | None, observed_at: Micros) -> Message | None:
+def _message(
+    item: object, number: int, actor_id: str | None, observed_at: Micros, reader: ContentReader
+) -> Message | None:
     where = f"message {number}"
     if isinstance(item, Message):
         _check_ready(item, where)
@@ -107,7 +116,8 @@ def _message(item: object, number: int, actor_id: str | None, observed_at: Micro
         raise UsageError(f"{where}: {_HELP}; not {type(item).__name__}")
     if not isinstance(role_name, str) or role_name not in _ROLES:
         raise UsageError(f"{where} has the role {role_name!r}; roles are user, assistant, system and tool")
-    text = check_text(_text(content, where), where)
+    text, images = reader.read(content, where)
+    check_text(text, where)
     if not text.strip():
         return None
     role = _ROLES[role_name]
@@ -121,6 +131,7 @@ def _message(item: object, number: int, actor_id: str | None, observed_at: Micro
         actor_id=speaker,
         observed_at=observed_at if said is None else parse_time(said, f"{where}: observed_at"),
         origin=role,
+        images=images,
     )
 
 
@@ -133,37 +144,10 @@ def _check_ready(message: Message, where: str) -> None:
         )
     if message.actor_id is not None:
         check_id(message.actor_id, f"{where}: actor_id")
+    if message.images:
+        raise UsageError(f"{where}: give images as content blocks of a dict or a LangChain message")
     if not FIRST_MICROS <= message.observed_at <= LAST_MICROS:
         raise UsageError(f"{where}: observed_at lies outside the years 1 to 9999 in UTC")
-
-
-def _text(content: object, where: str) -> str:
-    """Text of a message's content; parts that are not text leave a mark in their place."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list | tuple):
-        raise UsageError(
-            f"{where}: content is a string or a list of content blocks, not {type(content).__name__}"
-        )
-    parts: list[str] = []
-    for block in cast("Iterable[object]", content):
-        if isinstance(block, str):
-            parts.append(block)
-            continue
-        if not isinstance(block, Mapping):
-            raise UsageError(f"{where}: a content block is a string or a dict, not {type(block).__name__}")
-        row = cast("Mapping[str, Any]", block)
-        kind = row.get("type")
-        if kind in ("text", "input_text", "output_text"):
-            parts.append(row["text"] if isinstance(row.get("text"), str) else "")
-        elif isinstance(kind, str) and (
-            "image" in kind or "audio" in kind or "video" in kind or "file" in kind
-        ):
-            parts.append(f"[{kind.removeprefix('input_').removesuffix('_url')}]")
-        # Anything else (tool calls, reasoning) is the model's own business, not something said.
-    return "\n".join(part for part in parts if part)
 
 
 def parse_metadata(metadata: object, *, max_chars: int = MAX_METADATA_CHARS) -> dict[str, Any]:

@@ -166,6 +166,29 @@ class RecordStore(Protocol):
         """
         ...
 
+    def annotate_batch(
+        self,
+        batch_id: str,
+        lease: str | None,
+        *,
+        texts: Mapping[int, str],
+        job: str,
+        now: Micros,
+        indexes: tuple[str, ...] = (),
+    ) -> None:
+        """Give messages of a pending batch new texts, and the batch a new job, in one transaction.
+
+        What the texts are found by goes with them; their vectors are made later. Messages that were hidden
+        meanwhile stay as they are.
+
+        Args:
+            texts: Whole new texts by unit.
+
+        Raises:
+            ConflictError: The batch is done, or leased to somebody else.
+        """
+        ...
+
     def batch(self, batch_id: str) -> StoredBatch | None:
         """A batch as it stands, None if there is none."""
         ...

@@ -261,6 +261,29 @@ class LeaseConformance:
         (third,) = self._claim(store, now=T0 + 5 * MINUTE, owner=ANN.owner)
         assert (third.last_error, third.attempts) == ("down", 3)
 
+    def test_annotate_a_pending_batch(self, store: RecordStore) -> None:
+        batch = batch_of(["see [image 1]", "what I said"], job='{"n": 1}')
+        first, second = store.append(batch).units
+        missing = store.missing_vectors(limit=10)
+        store.put_vectors([(m, [1.0, 0.0]) for m in missing], indexes=("far",))
+        texts, words = {first: "see [image 1: a heron]"}, "heron"
+        store.annotate_batch(batch.batch_id, None, texts=texts, job="{}", now=T0, indexes=("far",))
+        assert [m.content for m in store.messages(ANN, (first, second))] == [texts[first], "what I said"]
+        assert [s.unit for s in search(store, words, spaces=("turn",)).scored if s.bm25] == [first]
+        assert [m.unit for m in store.missing_vectors(limit=10)] == [first]
+        assert store.index_work("far", limit=10)[-1].vector is None
+        found = store.batch(batch.batch_id)
+        assert found is not None
+        assert (found.job, found.state) == ("{}", "pending")
+        (claimed,) = self._claim(store)
+        for lease in (None, "stolen"):
+            with pytest.raises(ConflictError):
+                store.annotate_batch(batch.batch_id, lease, texts={second: "x"}, job="x", now=T0)
+        commit(store, complete=batch.batch_id, lease=claimed.lease)
+        with pytest.raises(ConflictError):
+            store.annotate_batch(batch.batch_id, claimed.lease, texts={second: "x"}, job="x", now=T0)
+        assert [m.content for m in store.messages(ANN, (second,))] == ["what I said"]
+
     def test_release_without_a_claim_counts(self, store: RecordStore) -> None:
         batch = batch_of(["to do"], job="{}")
         store.append(batch)

@@ -104,13 +104,13 @@ def test_langchain_messages(memory):
             AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}]),
             ToolMessage("42", tool_call_id="1", name="f"),
             HumanMessage(
-                [{"type": "text", "text": "See:"}, {"type": "image_url", "image_url": {"url": "x"}}]
+                [{"type": "text", "text": "See:"}, {"type": "image_url", "image_url": {"url": "https://x"}}]
             ),
         ],
         user_id="u",
         infer=False,
     )
-    assert texts(result.added) == ["Be kind", "I like tea", "42", "See:\n[image]"]
+    assert texts(result.added) == ["Be kind", "I like tea", "42", "See:\n[image 1 (https://x)]"]
     by_text = {item.memory: item for item in memory.get_all(user_id="u")}
     assert by_text["I like tea"].actor_id == "Ann"
     assert by_text["42"].trust == "untrusted"

@@ -35,6 +35,7 @@ from ...types import (
 )
 from . import batches, reads, versions, writes
 from . import vectors as late_vectors
+from .annotate import annotate
 from .driver import Connection, Durability
 from .forks import register
 from .pool import Pool
@@ -231,6 +232,23 @@ class SqliteStore(Upkeep):
         self._writer.run(
             lambda connection: batches.release(
                 connection, batch_id, lease, error=error, not_before=not_before, usage=usage
+            )
+        )
+
+    def annotate_batch(
+        self,
+        batch_id: str,
+        lease: str | None,
+        *,
+        texts: Mapping[int, str],
+        job: str,
+        now: Micros,
+        indexes: tuple[str, ...] = (),
+    ) -> None:
+        """See ``RecordStore.annotate_batch``."""
+        self._writer.run(
+            lambda connection: annotate(
+                connection, batch_id, lease, texts=texts, job=job, now=now, indexes=indexes
             )
         )
 

@@ -29,6 +29,7 @@ _CJK = (
     "\u2e80-\u2fdf\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 )
+_WIDE: Final = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]")
 _TOKEN: Final = re.compile(rf"([{_CJK}]+)|([^\W_{_CJK}]+(?:['\u2019][^\W_{_CJK}]+)?)")
 _STOP: Final = frozenset(
     "a about after again all also am an and any are as at be because been before being but by can could "
@@ -146,3 +147,9 @@ def text_flags(text: str) -> int:
             return FLAG_QUESTION
         return FLAG_ASKS
     return FLAG_QUESTION if _BARE_QUESTION.fullmatch(stripped) else 0
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text, roughly: one per four characters, one per Chinese, Japanese or Korean one."""
+    wide = 0 if text.isascii() else len(_WIDE.findall(text))
+    return wide + (len(text) - wide + 3) // 4

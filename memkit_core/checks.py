@@ -50,6 +50,13 @@ def parse_time(value: object, what: str) -> int:
     return to_micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
 
 
+def zone_of(value: object) -> int:
+    """The zone that a time names, in minutes east of UTC; 0 if it names none. ``parse_time`` has read it."""
+    moment: object = datetime.fromisoformat(value) if isinstance(value, str) else value
+    offset = moment.utcoffset() if isinstance(moment, datetime) else None
+    return 0 if offset is None else offset // timedelta(minutes=1)
+
+
 def to_datetime(micros: int) -> datetime:
     """Microseconds since 1970 as an aware datetime in UTC."""
     return _EPOCH + timedelta(microseconds=micros)

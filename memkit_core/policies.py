@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .errors import ConfigError
+from .checks import check_text
+from .errors import ConfigError, MissingDependencyError
 
 #: The kinds of facts that every memory knows.
 KINDS: Final = (
@@ -48,17 +51,66 @@ def explain(error: ValidationError, known: Iterable[str]) -> str:
     return f"the configuration is wrong: {'; '.join(parts)} (top-level keys are {', '.join(known)})"
 
 
+#: Longest custom prompt, in characters.
+MAX_PROMPT_CHARS: Final = 50_000
+#: How many kinds of their own users may define: the model reads all of them, every time.
+MAX_KINDS: Final = 32
+#: Longest JSON schema of a kind's fields, in characters.
+_MAX_FIELDS_CHARS: Final = 4_000
+
+
+def _instructions(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it says nothing")
+    return check_text(text, "it")
+
+
+def _check_fields(fields: dict[str, Any]) -> None:
+    """Whether a JSON schema describes an object, in one piece and in moderate size."""
+    try:
+        import jsonschema
+    except ImportError as error:
+        raise MissingDependencyError("a kind with fields", extra="models") from error
+    try:
+        text = json.dumps(fields, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if len(text) > _MAX_FIELDS_CHARS:
+        raise ValueError(f"it has {len(text):,} characters; the limit is {_MAX_FIELDS_CHARS:,}")
+    if fields.get("type") != "object" or not isinstance(fields.get("properties"), dict):
+        raise ValueError('it begins {"type": "object", "properties": {…}}')
+    if '"$ref"' in text or '"$dynamicRef"' in text:
+        raise ValueError("references are not followed: write the schema in one piece")
+    try:
+        jsonschema.Draft202012Validator.check_schema(fields)
+    except jsonschema.SchemaError as error:
+        raise ValueError(f"it is no JSON schema: {error.message[:200]}") from None
+
+
 class Kind(Part):
     """A kind of fact of your own.
 
     Attributes:
         description: What belongs to it; the model reads this.
-        fields: JSON schema (``{"type": "object", "properties": …}``) of what such a fact states beside its
-            text; it ends up in ``item.attributes``. None: text alone.
+        fields: JSON schema (``{"type": "object", "properties": …}``, draft 2020-12, without ``$ref``) of what
+            such a fact states beside its text; it ends up in ``item.attributes``. None: text alone. Needs the
+            extra ``models``.
     """
 
     description: str = Field(min_length=1, max_length=500)
     fields: dict[str, Any] | None = None
+
+    @field_validator("description")
+    @classmethod
+    def _says_something(cls, description: str) -> str:
+        return _instructions(description)
+
+    @field_validator("fields")
+    @classmethod
+    def _is_schema(cls, fields: dict[str, Any] | None) -> dict[str, Any] | None:
+        if fields is not None:
+            _check_fields(fields)
+        return fields
 
 
 class ExtractionPolicy(Part):
@@ -78,6 +130,18 @@ class ExtractionPolicy(Part):
     tools: bool = False
     chunk_tokens: int = Field(default=6_000, ge=100)
     carry_tokens: int = Field(default=300, ge=0)
+
+    @field_validator("kinds")
+    @classmethod
+    def _are_names(cls, kinds: dict[str, Kind]) -> dict[str, Kind]:
+        if len(kinds) > MAX_KINDS:
+            raise ValueError(f"at most {MAX_KINDS} kinds of your own")
+        for name in kinds:
+            if name in KINDS:
+                raise ValueError(f"{name!r} is a kind that every memory knows")
+            if not re.fullmatch(r"\w[\w-]{0,63}", name) or name != name.lower():
+                raise ValueError(f"{name[:80]!r} is no name in lower case of letters, digits, - and _")
+        return kinds
 
 
 class GroundingPolicy(Part):
@@ -230,8 +294,8 @@ class Policies(Part):
         custom_update_memory_prompt: The same for how facts are compared with memories.
     """
 
-    custom_fact_extraction_prompt: str | None = Field(default=None, min_length=1, max_length=50_000)
-    custom_update_memory_prompt: str | None = Field(default=None, min_length=1, max_length=50_000)
+    custom_fact_extraction_prompt: str | None = Field(default=None, min_length=1, max_length=MAX_PROMPT_CHARS)
+    custom_update_memory_prompt: str | None = Field(default=None, min_length=1, max_length=MAX_PROMPT_CHARS)
     extraction: ExtractionPolicy = ExtractionPolicy()
     grounding: GroundingPolicy = GroundingPolicy()
     decisions: DecisionPolicy = DecisionPolicy()
@@ -240,3 +304,8 @@ class Policies(Part):
     resilience: ResiliencePolicy = ResiliencePolicy()
     costs: CostPolicy = CostPolicy()
     vision: VisionPolicy = VisionPolicy()
+
+    @field_validator("custom_fact_extraction_prompt", "custom_update_memory_prompt")
+    @classmethod
+    def _say_something(cls, text: str | None) -> str | None:
+        return text if text is None else _instructions(text)

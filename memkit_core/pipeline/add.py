@@ -14,7 +14,9 @@ from .extract import raw_facts, verbatim_facts
 from .index import index_committed
 from .outcome import AddRequest, Outcome, message_vectors, replayed
 from .services import Services
+from .parts import own_text
 from .settle import settle_within
+from .vision import job_of
 
 
 async def add(rt: Runtime, services: Services, request: AddRequest) -> AddResult:
@@ -46,6 +48,8 @@ async def accept(rt: Runtime, services: Services, request: AddRequest) -> Stored
         "expires_at": options.expires_at,
         "memory_type": options.memory_type,
     }
+    if request.mode == "llm" and (images := job_of(request.messages)):
+        job["images"] = images
     new = _new_batch(services, request, job=json.dumps(job, ensure_ascii=False), index=True)
     services.in_flight.enter(new.batch_id, new.recorded_at)
     try:
@@ -74,7 +78,10 @@ def _new_batch(services: Services, request: AddRequest, *, job: str | None, inde
 async def _add_as_it_is(account: Account, services: Services, request: AddRequest) -> AddResult:
     """Statements or whole messages as memories: one embedding call, one transaction."""
     raw = request.mode == "raw"
-    facts = raw_facts(request.messages) if raw else verbatim_facts(request.messages, request.scope)
+    policy = services.policies.extraction
+    facts = raw_facts(request.messages) if raw else verbatim_facts(request.messages, request.scope, policy)
+    if not raw:  # an image that no model has seen states nothing
+        facts = tuple(fact for fact in facts if own_text(request.messages[fact.cites[0]]).strip())
     texts = [fact.text for fact in facts]
     if not raw:  # messages that a memory repeats word for word need no second entry in the indexes
         texts += [message.content for message in request.messages]

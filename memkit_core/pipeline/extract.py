@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from .. import analysis
-from ..errors import UsageError
 from ..models.structured import ask
-from ..prompts import extract as prompt
+from ..policies import KINDS, ExtractionPolicy
+from ..prompts import extract as prompts
 from ..protocols import Runtime
 from ..results import Rejection
-from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope, clean_text, parse_time
+from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope, Usage, clean_text
+from .attributes import problem_with
+from .chunks import Chunk, chunks
+from .echo import drop_echoes, without_recalled
 from .services import Services
+from .when import event_time
+
+_NO_STATEMENT: Final = FLAG_QUESTION | FLAG_SMALLTALK
+#: How a model may call the speaker when it is asked whom a fact is about.
+_SPEAKER: Final = frozenset(("", "user", "the user", "me", "i", "myself", "self", "speaker", "the speaker"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,19 +30,26 @@ class Extracted:
 
     facts: tuple[Fact, ...] = ()
     rejected: tuple[Rejection, ...] = ()
+    usage: Usage = Usage()
 
 
-def source_roles(messages: Sequence[Message], scope: Scope) -> tuple[str, ...]:
-    """Whose messages make facts: the user's; an agent's own where no user is concerned."""
+def source_roles(messages: Sequence[Message], scope: Scope, policy: ExtractionPolicy) -> tuple[str, ...]:
+    """Whose messages make facts: the user's; an agent's own where no user is concerned; tools' by policy."""
     users = any(message.role == "user" for message in messages)
-    if users and scope.user_id is not None:
-        return ("user",)
-    return ("user", "assistant") if users else ("assistant",)
+    assistant = policy.assistant == "always" or (
+        policy.assistant == "auto" and (scope.user_id is None or not users)
+    )
+    roles = [("user", users), ("assistant", assistant), ("tool", policy.tools)]
+    return tuple(role for role, counts in roles if counts)
 
 
-def verbatim_facts(messages: Sequence[Message], scope: Scope) -> tuple[Fact, ...]:
-    """Every statement as it stands; questions and greetings make no facts."""
-    roles = source_roles(messages, scope) if scope.user_id is None else ("user",)
+def verbatim_facts(messages: Sequence[Message], scope: Scope, policy: ExtractionPolicy) -> tuple[Fact, ...]:
+    """Every statement as it stands, without recalled text; questions and greetings make no facts."""
+    roles = source_roles(messages, scope, policy)
+    if scope.user_id is not None and policy.assistant == "auto":
+        # No model tells a fact from a turn of phrase here: an assistant counts only where policy says so.
+        roles = tuple(role for role in roles if role != "assistant")
+    shown, _ = without_recalled(messages)
     return tuple(
         Fact(
             text=message.content.strip(),
@@ -42,9 +58,10 @@ def verbatim_facts(messages: Sequence[Message], scope: Scope) -> tuple[Fact, ...
             actor_id=message.actor_id,
             origin=message.origin,
         )
-        for position, message in enumerate(messages)
+        for position, message in enumerate(shown)
         if message.role in roles
-        and not analysis.text_flags(message.content) & (FLAG_QUESTION | FLAG_SMALLTALK)
+        and message.content.strip()
+        and not analysis.text_flags(message.content) & _NO_STATEMENT
     )
 
 
@@ -56,84 +73,191 @@ def raw_facts(messages: Sequence[Message]) -> tuple[Fact, ...]:
     )
 
 
-async def extract(rt: Runtime, services: Services, messages: Sequence[Message], scope: Scope) -> Extracted:
+def slot_key(slot: str, about: str, actor_id: str | None) -> str | None:
+    """What can have one value at a time, and of whom; None if a model names no such thing.
+
+    Args:
+        slot: One of ``prompts.extract.SLOTS``, else it is none.
+        about: Whom a model says the fact is about; a fact about nobody by name is about its speaker.
+        actor_id: Who speaks, None for the user.
+    """
+    attribute = analysis.normalise(slot).casefold().replace(" ", "_")
+    if attribute not in prompts.SLOTS:
+        return None
+    subject = analysis.normalise(about).casefold()
+    if subject in _SPEAKER:
+        subject = analysis.normalise(actor_id or "").casefold() or "user"
+    return f"{attribute}\x1f{subject}"
+
+
+async def extract(
+    rt: Runtime,
+    services: Services,
+    messages: Sequence[Message],
+    scope: Scope,
+    *,
+    prompt: str | None = None,
+    earlier: Sequence[Message] = (),
+) -> Extracted:
     """The facts that the chat model finds.
+
+    Args:
+        rt: The runtime.
+        services: The engine's services.
+        messages: The batch.
+        scope: Whose memory it is for.
+        prompt: Instructions for this batch alone, in place of the configured ones or memkit's.
+        earlier: What was said before the batch, for context alone.
 
     Raises:
         ModelError: A call failed or its answer could not be used. Nothing was changed; no chunk's facts are
             returned, so that a later attempt starts from the same messages.
     """
-    roles = source_roles(messages, scope)
-    spans = [
-        (start, end)
-        for start, end in _chunks(messages, 4 * services.policies.extraction.chunk_tokens)
-        if any(message.role in roles for message in messages[start:end])
-    ]
+    policies = services.policies
+    policy = policies.extraction
+    shown, recalled = without_recalled(messages)
+    before, _ = without_recalled(earlier)
+    work = _Work(
+        messages=shown,
+        before=before,
+        roles=source_roles(messages, scope, policy),
+        policy=policy,
+        instructions=prompt or policies.custom_fact_extraction_prompt,
+        now=services.clock(),
+    )
+    portions = chunks(
+        shown, earlier=before, chunk_tokens=policy.chunk_tokens, carry_tokens=policy.carry_tokens
+    )
     parts = await rt.gather(
-        *(_extract_chunk(rt, services, _Chunk(messages[start:end], start, roles)) for start, end in spans)
+        *(
+            _extract_chunk(rt, services, work, chunk)
+            for chunk in portions
+            if any(message.role in work.roles for _, message in chunk.pieces)
+        )
     )
+    facts, echoes = drop_echoes([fact for part in parts for fact in part.facts], recalled)
     return Extracted(
-        facts=tuple(fact for part in parts for fact in part.facts),
-        rejected=tuple(rejection for part in parts for rejection in part.rejected),
+        facts=facts,
+        rejected=(*(rejection for part in parts for rejection in part.rejected), *echoes),
+        usage=sum((part.usage for part in parts), Usage()),
     )
 
 
-def _chunks(messages: Sequence[Message], limit: int) -> list[tuple[int, int]]:
-    """Spans of whole messages of at most ``limit`` characters each, or of one longer message."""
-    spans: list[tuple[int, int]] = []
-    start = size = 0
-    for position, message in enumerate(messages):
-        if position > start and size + len(message.content) > limit:
-            spans.append((start, position))
-            start, size = position, 0
-        size += len(message.content)
-    spans.append((start, len(messages)))
-    return spans
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """What one call sees: messages, where the first one stands in the batch, whose make facts."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What all chunks of a batch share: its messages without recalled text, whose make facts."""
 
     messages: Sequence[Message]
-    offset: int
+    before: Sequence[Message]
     roles: Sequence[str]
+    policy: ExtractionPolicy
+    instructions: str | None
+    now: Micros
+
+    @property
+    def fields(self) -> dict[str, Mapping[str, Any]]:
+        """JSON schema of the attributes, of those kinds of the user's own that have any."""
+        return {name: kind.fields for name, kind in self.policy.kinds.items() if kind.fields is not None}
+
+    def states(self, position: int) -> bool:
+        """Whether a message can be what a fact rests on: it says something, or answers a question."""
+        flags = analysis.text_flags(self.messages[position].content)
+        if flags & FLAG_QUESTION:
+            return False
+        if not flags & FLAG_SMALLTALK:
+            return True
+        previous = self.messages[position - 1] if position else (self.before[-1] if self.before else None)
+        return previous is not None and bool(
+            analysis.text_flags(previous.content) & ~FLAG_SMALLTALK
+        )  # "Yes." after "Do you still live in Rome?" says a lot
 
 
-async def _extract_chunk(rt: Runtime, services: Services, chunk: _Chunk) -> Extracted:
+async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Chunk) -> Extracted:
+    first, _ = chunk.span
+    fields = work.fields
     answer = await ask(
         rt,
         services.chat,
-        prompt.Extraction,
-        prompt.build(chunk.messages, sources=chunk.roles),
+        prompts.schema(fields),
+        prompts.build(
+            [(position - first, message) for position, message in chunk.pieces],
+            sources=work.roles,
+            earlier=chunk.earlier,
+            kinds={name: kind.description for name, kind in work.policy.kinds.items()},
+            attributes={name: list(shape.get("properties", {})) for name, shape in fields.items()},
+            instructions=work.instructions,
+        ),
         item_field="facts",
         name="memkit.extract",
     )
     facts: list[Fact] = []
     rejected = [Rejection(item=item, reason="not a fact of the expected shape") for item in answer.rejected]
     for item in answer.value.facts:
-        text = clean_text(item.text).strip()
-        if not text:
-            rejected.append(Rejection(item=item.text, reason="the fact has no text"))
-            continue
-        facts.append(_grounded(item, text, chunk))
-    return Extracted(facts=tuple(facts), rejected=tuple(rejected))
+        fact, problems = _fact(item, work, chunk)
+        rejected += [Rejection(item=item.text, reason=problem) for problem in problems]
+        if fact is not None:
+            facts.append(fact)
+    return Extracted(facts=tuple(facts), rejected=tuple(rejected), usage=answer.usage)
 
 
-def _grounded(item: prompt.ExtractedFact, text: str, chunk: _Chunk) -> Fact:
-    """The fact with only those citations that exist, and what follows from the cited messages."""
-    cites = sorted({number for number in item.cites if 0 <= number < len(chunk.messages)})
-    cited = [chunk.messages[number] for number in cites]
-    actors = {message.actor_id for message in cited}
-    return Fact(
-        text=text,
-        kind=clean_text(item.kind).strip().lower() or "other",
-        cites=tuple(chunk.offset + number for number in cites),
-        context=(chunk.offset, chunk.offset + len(chunk.messages)),
-        event_time=_event_time(item.when),
-        actor_id=actors.pop() if len(actors) == 1 else None,
-        origin=_origin(cited or chunk.messages, all_of_them=not cited),
+def _fact(item: prompts.ExtractedFact, work: _Work, chunk: Chunk) -> tuple[Fact | None, list[str]]:
+    """What the model states with what follows from the cited messages, and what is wrong with it."""
+    text = clean_text(item.text).strip()
+    if not text:
+        return None, ["the fact has no text"]
+    positions = {position for position, _ in chunk.pieces}
+    cites = sorted({chunk.span[0] + number for number in item.cites} & positions) or _likely_sources(
+        text, work, chunk
     )
+    sources = [position for position in cites if work.messages[position].role in work.roles]
+    if cites and not sources:
+        return None, ["it rests only on messages that make no facts here"]
+    if sources and not any(work.states(position) for position in sources):
+        return None, ["the messages it cites only ask or greet"]
+    cited = [work.messages[position] for position in cites]
+    speakers = {work.messages[position].actor_id for position in sources}
+    actor = speakers.pop() if len(speakers) == 1 else None
+    when = event_time(item.when, text, cited or [message for _, message in chunk.pieces], now=work.now)
+    kind = clean_text(item.kind).strip().lower()
+    attributes, problem = _attributes(kind, item.given_attributes, work)
+    fact = Fact(
+        text=text,
+        kind=kind if kind in KINDS or kind in work.policy.kinds else "other",
+        cites=tuple(cites),
+        context=chunk.span,
+        event_time=when.time,
+        actor_id=actor,
+        origin=_origin(cited or [message for _, message in chunk.pieces], all_of_them=not cited),
+        slot=slot_key(item.slot, item.about, actor),
+        attributes=attributes,
+    )
+    return fact, [found for found in (when.problem, problem) if found is not None]
+
+
+def _likely_sources(text: str, work: _Work, chunk: Chunk) -> list[int]:
+    """The messages that share most words with a fact which cites none; none if there is no such message.
+
+    A small model may leave the numbers out. Without any, whatever is in the chunk may have been the source.
+    """
+    terms = set(analysis.query_terms(text))
+    shared = {
+        position: len(terms & set(analysis.unit_terms(message.content)))
+        for position, message in chunk.pieces
+        if message.role in work.roles
+    }
+    most = max(shared.values(), default=0)
+    return sorted(position for position, count in shared.items() if most and count == most)
+
+
+def _attributes(kind: str, given: Mapping[str, Any], work: _Work) -> tuple[dict[str, Any], str | None]:
+    """The attributes of a fact of a kind that has some, and why they cannot be used."""
+    own = work.policy.kinds.get(kind)
+    if own is None or own.fields is None:
+        return {}, None
+    problem = problem_with(given, own.fields)
+    if problem is not None:
+        return {}, f"its attributes do not fit the kind {kind!r} ({problem}): kept without them"
+    return dict(given), None
 
 
 def _origin(messages: Sequence[Message], *, all_of_them: bool) -> str:
@@ -146,18 +270,3 @@ def _origin(messages: Sequence[Message], *, all_of_them: bool) -> str:
     if "user" in origins:
         return "user"
     return "assistant" if "assistant" in origins else messages[0].origin
-
-
-def _event_time(when: str | None) -> Micros | None:
-    """The instant of an ISO date, None if the model wrote something else."""
-    if not when:
-        return None
-    for text in (
-        when.strip(),
-        f"{when.strip()}-01-01"[:10],
-    ):  # a bare year or month begins with its first day
-        try:
-            return parse_time(text, "when")
-        except UsageError:
-            continue
-    return None

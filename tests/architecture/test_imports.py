@@ -29,7 +29,7 @@ RULES: dict[str, set[str] | None] = {
     "results": VALUES,
     "admin_results": {*VALUES, "results"},
     "runtime": VALUES,
-    "policies": {"errors"},
+    "policies": {"errors", "checks"},
     "config": {*VALUES, "policies"},
     "prompts": {"types"},
     "models": {*VALUES, "policies", "prompts"},

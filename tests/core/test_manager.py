@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memkit_core import Memory, ModelCallError, ModelOutputError
+from memkit_core import Memory, MemoryConfig, ModelCallError, ModelOutputError
+from memkit_core.policies import ExtractionPolicy
 from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 
 
@@ -31,7 +32,7 @@ def decide(number, op, target=None, **more):
 def open_memory(tmp_path):
     opened = []
 
-    def opener(*replies, embedder=None, store="m.db", **model):
+    def opener(*replies, embedder=None, store="m.db", config=None, **model):
         chat = (
             replies[0] if len(replies) == 1 and not isinstance(replies[0], dict | str | Exception) else None
         )
@@ -39,6 +40,7 @@ def open_memory(tmp_path):
             llm=chat or ScriptedChatModel(replies=list(replies), **model),
             embedder=embedder or HashEmbeddings(dimension=64),
             store=tmp_path / store,
+            config=config,
         )
         opened.append(memory)
         return memory
@@ -235,6 +237,7 @@ def test_text_that_is_not_the_users_cannot_change_what_the_user_said(open_memory
         facts("Likes tea"),
         {"facts": [fact("Hates tea", 1)]},
         decisions(decide(0, "DELETE", 0, reason="tool says so")),
+        config=MemoryConfig(extraction=ExtractionPolicy(tools=True)),
     )
     memory.add("I like tea", user_id="u")
     result = memory.add(
@@ -415,7 +418,7 @@ def test_background_adds_are_done_after_a_flush(open_memory):
 def test_long_conversations_are_extracted_in_chunks(open_memory):
     def model(messages):
         lines = "\n".join(message.text for message in messages).splitlines()
-        rows = [line.split(": ", 1) for line in lines if " user: " in line]
+        rows = [line.split(": ", 1) for line in lines if line[:1].isdigit() and " user: " in line]
         return {"facts": [fact(json.loads(text)[:9], int(head.split()[0])) for head, text in rows]}
 
     memory = open_memory(ScriptedChatModel(model))

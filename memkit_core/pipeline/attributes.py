@@ -1,0 +1,29 @@
+"""What a fact of a user's own kind states beside its text, held against the kind's JSON schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+#: Longest attributes of one fact as JSON, in characters.
+_MAX_CHARS: Final = 8_192
+
+
+def problem_with(attributes: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
+    """Why attributes do not fit a schema, without their values; None if they do."""
+    if len(json.dumps(attributes, ensure_ascii=False, default=str)) > _MAX_CHARS:
+        return "too long"
+    error = next(_validator(json.dumps(fields, sort_keys=True)).iter_errors(attributes), None)
+    if error is None:
+        return None
+    where = ".".join(str(part) for part in error.absolute_path)
+    return f"{where or 'as a whole'}: {error.validator}"
+
+
+@lru_cache(maxsize=64)
+def _validator(fields: str) -> Any:
+    from jsonschema import Draft202012Validator, FormatChecker
+
+    return Draft202012Validator(json.loads(fields), format_checker=FormatChecker())

@@ -1,0 +1,105 @@
+"""A conversation in portions for one model call each, every one with what was said just before. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ..analysis import estimate_tokens
+from ..types import Message
+
+#: What a message costs beside its text: number, time, role, quotes.
+_LINE_TOKENS: Final = 16
+_SEGMENT: Final = re.compile(
+    r"[^.!?\n\u3002\uff01\uff1f]*[.!?\n\u3002\uff01\uff1f]+\s*|[^.!?\n\u3002\uff01\uff1f]+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one call sees.
+
+    Attributes:
+        pieces: Messages, or parts of long ones, each with its position in the batch.
+        earlier: What was said before, for context alone.
+    """
+
+    pieces: tuple[tuple[int, Message], ...]
+    earlier: tuple[Message, ...]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The positions it covers, start and end."""
+        return self.pieces[0][0], self.pieces[-1][0] + 1
+
+
+def chunks(
+    messages: Sequence[Message], *, earlier: Sequence[Message], chunk_tokens: int, carry_tokens: int
+) -> list[Chunk]:
+    """All the messages, in portions of at most ``chunk_tokens``; one that is longer is in several of them.
+
+    Args:
+        messages: A batch. Empty ones are left out.
+        earlier: What was said before the batch, in order.
+        chunk_tokens: Estimated tokens of one portion.
+        carry_tokens: Estimated tokens of what is shown before it.
+    """
+    pieces = [
+        (position, replace(message, content=part))
+        for position, message in enumerate(messages)
+        for part in _parts(message.content, chunk_tokens)
+    ]
+    starts: list[int] = []
+    size = 0
+    for number, (_, piece) in enumerate(pieces):
+        cost = _LINE_TOKENS + estimate_tokens(piece.content)
+        if not starts or size + cost > chunk_tokens + _LINE_TOKENS:
+            starts.append(number)
+            size = 0
+        size += cost
+    before = [*earlier, *(piece for _, piece in pieces)]
+    return [
+        Chunk(tuple(pieces[start:end]), _carried(before[: len(earlier) + start], carry_tokens))
+        for start, end in zip(starts, [*starts[1:], len(pieces)], strict=True)
+    ]
+
+
+def _carried(before: Sequence[Message], budget: int) -> tuple[Message, ...]:
+    """The latest of what was said before, as much as fits; at least the end of the last message."""
+    carried: list[Message] = []
+    for message in reversed(before):
+        left = budget - _LINE_TOKENS
+        cost = estimate_tokens(message.content)
+        if cost > left:
+            if not carried and left > 0:
+                carried.append(replace(message, content="\u2026" + message.content[-left:].lstrip()))
+            break
+        carried.append(message)
+        budget = left - cost
+    return tuple(reversed(carried))
+
+
+def _parts(text: str, limit: int) -> list[str]:
+    """A text in parts of at most ``limit`` estimated tokens that end where a sentence or paragraph does."""
+    if not text.strip():
+        return []
+    if estimate_tokens(text) <= limit:
+        return [text]
+    parts: list[str] = []
+    size = limit + 1
+    for segment in _SEGMENT.findall(text):
+        # A sentence that is too long by itself is cut; a character is never more than a token.
+        for piece in (
+            [segment[at : at + limit] for at in range(0, len(segment), limit)]
+            if (estimate_tokens(segment) > limit)
+            else [segment]
+        ):
+            cost = estimate_tokens(piece)
+            if size + cost > limit:
+                parts.append("")
+                size = 0
+            parts[-1] += piece
+            size += cost
+    return [part for part in parts if part.strip()]

@@ -27,7 +27,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 #: Fields of the memory itself; every other name is a metadata key (``metadata.NAME`` says so explicitly).
 TEXT_FIELDS: Final = frozenset(
-    {"id", "user_id", "agent_id", "run_id", "actor_id", "kind", "memory_type", "origin", "trust", "memory"}
+    "id user_id agent_id run_id actor_id kind memory_type origin trust support memory".split()
 )
 TIME_FIELDS: Final = frozenset({"created_at", "updated_at", "event_time", "expires_at"})
 FIELDS: Final = TEXT_FIELDS | TIME_FIELDS

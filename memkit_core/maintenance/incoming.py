@@ -25,7 +25,7 @@ from .records import (
     Header,
     Identity,
     Line,
-    Memory,
+    MemoryV1,
     Message,
 )
 
@@ -123,7 +123,7 @@ class _In:
             value: int | None = getattr(line, name, None)
             if value is not None and value > self._latest:
                 raise self.wrong(f"{name}: it lies in the far future of this machine's clock", "invalid")
-        if isinstance(line, Message | Memory) and line.vector is not None:
+        if isinstance(line, Message | MemoryV1) and line.vector is not None:
             self._vectors = True
             if self._embedding is None:
                 raise self.wrong("vector: the header names no embedding model", "invalid")

@@ -40,6 +40,7 @@ Flag = Annotated[int, Field(ge=0, le=1)]
 Micros = Annotated[int, Field(ge=FIRST_MICROS, le=LAST_MICROS)]
 #: What joins a memory's versions may exceed what one call may bring, as every update may add keys.
 MAX_METADATA_CHARS: Final = 1024 * 1024
+MAX_SLOT_CHARS: Final = 1_024
 #: All flags that a text can have, together.
 _FLAGS: Final = FLAG_QUESTION | FLAG_SMALLTALK | FLAG_ASKS
 
@@ -58,6 +59,11 @@ Label = Annotated[
 ]
 Metadata = Annotated[
     dict[str, Any], AfterValidator(lambda value: parse_metadata(value, max_chars=MAX_METADATA_CHARS))
+]
+Slot = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(lambda value: check_text(value, "a slot", max_chars=MAX_SLOT_CHARS)),
 ]
 Origin = Literal["user", "assistant", "tool", "document", "system"]
 Flags = Annotated[int, Field(ge=0, le=_FLAGS)]
@@ -238,7 +244,7 @@ class Message(_Record):
     vector: Vector | None
 
 
-class Memory(_Scoped):
+class MemoryV1(_Scoped):
     """One version of a memory; ``sources`` are ``batch:position`` of the messages it rests on."""
 
     kind: Literal["memory"]
@@ -288,6 +294,14 @@ class Memory(_Scoped):
                 raise ValueError(f"{name}: a current version has neither an end nor a successor")
 
 
+class Memory(MemoryV1):
+    """The same, with what stands there only if it is set."""
+
+    slot: Slot | None = None
+    support: Literal["supported", "doubtful"] | None = None
+    attributes: Metadata = Field(default_factory=dict[str, Any])
+
+
 class Event(_Record):
     """An entry of a memory's history."""
 
@@ -315,9 +329,10 @@ class End(_Record):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-Line = Header | Owner | Batch | Message | Memory | Event | End
-LINE: Final[TypeAdapter[Line]] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
-_LineV1 = HeaderV1 | Owner | Batch | Message | Memory | EventV1 | End
+Line = Header | Owner | Batch | Message | MemoryV1 | Event | End
+_Line = Header | Owner | Batch | Message | Memory | Event | End
+LINE: Final[TypeAdapter[Line]] = TypeAdapter(Annotated[_Line, Field(discriminator="kind")])
+_LineV1 = HeaderV1 | Owner | Batch | Message | MemoryV1 | EventV1 | End
 _LINE_V1: Final[TypeAdapter[Line]] = TypeAdapter(Annotated[_LineV1, Field(discriminator="kind")])
 #: How the lines of each version are read.
 LINES: Final = {1: _LINE_V1, VERSION: LINE}

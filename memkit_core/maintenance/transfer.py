@@ -143,7 +143,7 @@ class _Out:
             self._progress.stage("export", line.counts.total)
         else:
             self._progress.step()
-        text = line.model_dump_json().encode("utf-8") + b"\n"
+        text = line.model_dump_json(exclude_unset=True).encode("utf-8") + b"\n"
         if len(text) > incoming.MAX_LINE_BYTES:
             raise TransferError(
                 f"a {record['kind']} makes a line of more than {incoming.MAX_LINE_BYTES:,} bytes, which no "

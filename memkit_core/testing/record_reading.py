@@ -178,6 +178,7 @@ class ReadingConformance:
                 kind=("other", "Place")[n % 2],
                 event_time=None if n % 3 else T0 + n,
                 actor_id=None if n % 2 else "St\u00e9phane",
+                support=("unchecked", "supported", "doubtful")[n % 3],
             )
             for n, value in enumerate(_VALUES)
         ]
@@ -212,10 +213,17 @@ def _conditions() -> list[dict[str, Any]]:
     ops += [(op, list(pair)) for op in ("in", "nin") for pair in itertools.pairwise(scalars)]
     ops += [("in", []), ("nin", []), ("exists", True), ("exists", False)]
     found: list[dict[str, Any]] = [
-        {name: {op: value}} for name in ("k", "kind", "actor_id", "memory", "absent") for op, value in ops
+        {name: {op: value}}
+        for name in ("k", "kind", "actor_id", "memory", "absent", "support")
+        for op, value in ops
     ]
     found += [{'odd "key" .$[0]': {"gt": 3}}, {"event_time": {"exists": False}}]
     found += [{"event_time": {"lt": "2100-01-01"}}, {"event_time": {"ne": "2100-01-01"}}]
     found += [{"NOT": {"k": {"gt": 0}}}, {"OR": [{"k": 1}, {"kind": "Place"}]}, {"AND": [{"user_id": "bob"}]}]
+    found += [
+        {"support": "doubtful"},
+        {"support": {"nin": ["unchecked", "doubtful"]}},
+        {"support": {"gt": "t"}},
+    ]
     found += [{"NOT": [{"k": {"contains": "a"}}, {"actor_id": {"exists": True}}]}]
     return found

@@ -58,6 +58,27 @@ class WritingConformance:
         assert events[1].reason == "moved"
         assert receipt.revision == 2
 
+    def test_slot_support_and_attributes(self, store: RecordStore) -> None:
+        wanted: dict[str, Any] = {
+            "attributes": {"a": [1, None]},
+            "slot": "lives_in\x1fann",
+            "support": "doubtful",
+        }
+        first = remember(store, "lives in Berlin", **wanted)
+        again = UpdateMemory(memory_id=first.memory_id, metadata={"n": 1}, valid_from=T0)
+        second = commit(store, again, at=T0 + MINUTE).applied[0].record
+        for record in (first, second, store.get(first.memory_id), *everything(store, query())):
+            assert record is not None
+            assert {name: getattr(record, name) for name in wanted} == wanted
+        change = UpdateMemory(memory_id=first.memory_id, text="likes it", valid_from=T0, support="supported")
+        third = commit(store, change, at=T0 + 2 * MINUTE).applied[0].record
+        assert (third.slot, third.attributes, third.support) == (None, {}, "supported")
+        assert store.get(first.memory_id) == third
+        plain = remember(store, "likes tea")
+        assert (plain.slot, plain.attributes, plain.support) == (None, {}, "unchecked")
+        with pytest.raises(UsageError):
+            remember(store, "bad", attributes={"a": object()})
+
     def test_retire(self, store: RecordStore) -> None:
         record = remember(store, "likes tea")
         commit(store, RetireMemory(memory_id=record.memory_id, valid_to=T0 + MINUTE), at=T0 + MINUTE)

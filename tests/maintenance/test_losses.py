@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from memkit_core import IntegrityError, Memory, StorageError
+from memkit_core.protocols import AddMemory, ChangeSet, UpdateMemory
 from memkit_core.storage.sqlite import open_sqlite
 from memkit_core.testing import HashEmbeddings
+from memkit_core.types import Scope
 
-from .worlds import build, downgrade, seen
+from .worlds import build, downgrade, downgrade_to_3, seen
 
 TRUTH = ("owners", "batches", "messages", "memories", "events", "sources", "usage")
 
@@ -218,28 +221,68 @@ def test_a_missing_table_or_column_of_the_record_is_told(path: Path, damage: str
                 memory.admin.doctor(repair=True)
 
 
-def test_a_file_of_schema_version_2_is_brought_up_to_date(path: Path, tmp_path: Path) -> None:
-    with opened(path) as memory:
+@pytest.fixture(scope="module")
+def sound_plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plain") / "memkit.db"
+    build(path, plain=True)
+    return path
+
+
+@pytest.fixture
+def plain(sound_plain: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(sound_plain, tmp_path / "memkit.db"))
+
+
+@pytest.mark.parametrize("to", [downgrade, downgrade_to_3])
+def test_a_file_of_an_earlier_schema_is_brought_up_to_date(
+    plain: Path, tmp_path: Path, to: Callable[[Path], None]
+) -> None:
+    with opened(plain) as memory:
         before = seen(memory, tmp_path)
-    tables = [*TRUTH, *("sessions", "postings", "vectors", "metadata_keys", "actors", "index_work")]
-    every = {table: rows(path, table) for table in tables}
-    schema = rows(path, "sqlite_master", "type, name, sql")
-    downgrade(path)
-    open_sqlite(path).close()
-    assert {table: rows(path, table) for table in tables} == every
-    assert rows(path, "sqlite_master", "type, name, sql") == schema
-    with opened(path) as memory:
+    tables = [*TRUTH, *("sessions", "postings", "vectors", "metadata_keys", "actors", "index_work", "meta")]
+    every = {table: rows(plain, table) for table in tables}
+    schema = rows(plain, "sqlite_master", "type, name, sql")
+    to(plain)
+    assert rows(plain, "sqlite_master", "type, name, sql") != schema
+    open_sqlite(plain).close()
+    assert {table: rows(plain, table) for table in tables} == every
+    assert rows(plain, "sqlite_master", "type, name, sql") == schema
+    with opened(plain) as memory:
         assert memory.admin.doctor().ok
         assert seen(memory, tmp_path) == before
 
 
-def test_an_upgrade_does_not_cover_damage(path: Path) -> None:
-    downgrade(path)
-    change(path, "UPDATE owners SET created_at = created_at + 1 WHERE value = 'ana'")
-    assert lost(path) == ["owners"]
-    with opened(path) as memory:
+@pytest.mark.parametrize("to", [downgrade, downgrade_to_3])
+def test_an_upgrade_does_not_cover_damage(plain: Path, to: Callable[[Path], None]) -> None:
+    to(plain)
+    change(plain, "UPDATE owners SET created_at = created_at + 1 WHERE value = 'ana'")
+    assert lost(plain) == ["owners"]
+    with opened(plain) as memory:
         memory.add("I like tea more", user_id="ana")  # nor does a write
-    assert lost(path) == ["owners"]
+    assert lost(plain) == ["owners"]
+
+
+def test_hashes_of_earlier_rows_are_those_of_today(tmp_path: Path) -> None:
+    scope, at = Scope(user_id="ann", agent_id="a", run_id="r"), 1_700_000_000_000_000
+    add = AddMemory(
+        memory_id="m",
+        scope=scope,
+        text="Lives in Bern",
+        kind="place",
+        metadata={"n": 1},
+        actor_id="Ann",
+        event_time=at - 5,
+        valid_from=at - 5,
+        expires_at=2 * at,
+        flags=1,
+    )
+    update = UpdateMemory(memory_id="m", text="Lives in Rome", valid_from=at + 3)
+    with open_sqlite(tmp_path / "memkit.db") as store:
+        store.commit(ChangeSet(scope=scope, recorded_at=at, changes=(add,)))
+        store.commit(ChangeSet(scope=scope, recorded_at=at + 9, changes=(update,)))
+    hashes = [seal.hex() for (seal,) in rows(tmp_path / "memkit.db", "memories", "content_hash")]
+    # As the code of schema version 3 made them.
+    assert hashes == ["2cc138c41e90c416642310679c9e618d", "dfeb199a4383cf91a0d9f957e0e47b70"]
 
 
 def test_a_check_shows_how_far_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def as_version_1(content: bytes) -> bytes:
 
 
 def test_files_of_the_former_format_are_read(tmp_path: Path) -> None:
-    build(tmp_path / "one.db")
+    build(tmp_path / "one.db", plain=True)
     with opened(tmp_path / "one.db", embedder=HashEmbeddings(32)) as one:
         one.admin.export(tmp_path / "new.jsonl")
     old = as_version_1((tmp_path / "new.jsonl").read_bytes())

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from memkit_core import Memory, StorageError
-from memkit_core.storage.sqlite.rows import digest
+from memkit_core.protocols import AddMemory, ChangeSet, NewBatch, RecordStore
+from memkit_core.storage.sqlite import open_sqlite
+from memkit_core.storage.sqlite.pool import APPLICATION_ID, statements_of
+from memkit_core.storage.sqlite.rows import checksum, digest
 from memkit_core.testing import HashEmbeddings, ScriptedChatModel
+from memkit_core.types import Message, Scope
 
 #: Columns that are not payload, each with its reason.
 NO_PAYLOAD = {
@@ -20,6 +24,8 @@ NO_PAYLOAD = {
     "index_work.attempts": "how often it failed so far; nothing depends on it",
     "index_work.last_error": "what it failed with; shown to nobody",
 }
+#: The first of December 2024.
+EARLY = 1_733_011_200_000_000
 OWNERS: list[dict[str, Any]] = [{"user_id": "ana"}, {"user_id": "ben"}, {"agent_id": "a1"}, {"run_id": "r1"}]
 QUESTIONS = ("What does Ana like?", "tea number", "猫", "walking by the sea", "Noted")
 
@@ -45,8 +51,12 @@ class Down:
         pass
 
 
-def build(path: Path, *, seed: int = 7) -> None:
-    """Owners of every kind, updates, deletions, sessions, metadata, actors, expiry, keys, a pending batch."""
+def build(path: Path, *, seed: int = 7, plain: bool = False) -> None:
+    """Owners of every kind, updates, deletions, sessions, metadata, actors, expiry, keys, a pending batch.
+
+    Args:
+        plain: Without what came with schema version 4.
+    """
     rng = random.Random(seed)
     things = ["tea", "chess", "the sea", "Madrid", "rain", "trains", "opera", "猫が好き", "jazz", "figs"]
     with Memory(llm="verbatim", embedder=HashEmbeddings(32), store=path, vector_store=Down()) as memory:
@@ -82,11 +92,46 @@ def build(path: Path, *, seed: int = 7) -> None:
             memory.delete(item.id)
         memory.delete_all(run_id="r1")
         memory.add("I like walking", run_id="r1")
+    if not plain:
+        with open_sqlite(path) as store:
+            enrich(store)
     failing = ScriptedChatModel(replies=[])
     with Memory(llm=failing, embedder=HashEmbeddings(32), store=path) as memory:
         assert memory.add("My sister lives in Oslo", user_id="ana").status == "pending"
     with Memory(llm="verbatim", embedder=HashEmbeddings(32), store=path) as memory:
         memory.admin.reindex()  # nothing is left to be embedded, so that all that changes is damage
+
+
+def enrich(store: RecordStore) -> None:
+    """Memories with slots, support and attributes."""
+    scope = Scope(user_id="ana")
+    unit = store.append(
+        NewBatch(
+            batch_id="0d1c5b1a-6d3c-4f61-9d5e-2f8f6a1c7b10",
+            scope=scope,
+            messages=(Message(role="user", content="I live in Bern and run", observed_at=EARLY),),
+            recorded_at=EARLY,
+        )
+    ).units
+    home = AddMemory(
+        memory_id="home",
+        scope=scope,
+        text="Lives in Bern",
+        valid_from=EARLY,
+        sources=unit,
+        slot="lives_in\x1fana",
+        support="supported",
+    )
+    sport = AddMemory(
+        memory_id="sport",
+        scope=scope,
+        text="Runs",
+        valid_from=EARLY,
+        sources=unit,
+        support="doubtful",
+        attributes={"how often": [1, 2.5, None], "猫": {"a": "b"}},
+    )
+    store.commit(ChangeSet(scope=scope, recorded_at=EARLY, changes=(home, sport)))
 
 
 #: What depends on when it is asked.
@@ -219,8 +264,33 @@ def flip(path: Path, rng: random.Random, table: str, column: str) -> str | None:
         db.close()
 
 
+def downgrade_to_3(path: Path) -> None:
+    """Replace a sound, plain file by one that the first three migrations made."""
+    former = path.with_suffix(".former")
+    db = sqlite3.connect(former, isolation_level=None)
+    for number in (1, 2, 3):
+        for statement in statements_of(number):
+            db.execute(statement)
+    db.execute("ATTACH ? AS new", (str(path),))
+    tables = [name for (name,) in db.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
+    db.execute("BEGIN")
+    for table in tables:
+        names = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
+        db.execute(f"DELETE FROM main.{table}")
+        db.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM new.{table}")
+    db.execute(
+        "UPDATE meta SET value = '3', crc32 = ? WHERE key = 'schema_version'",
+        (checksum("schema_version", "3"),),
+    )
+    db.execute("COMMIT")
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.close()
+    former.replace(path)
+
+
 def downgrade(path: Path) -> None:
-    """Give a sound file the form that schema version 2 had."""
+    """Give a sound, plain file the form that schema version 2 had."""
+    downgrade_to_3(path)
     db = sqlite3.connect(path)
     db.execute("ALTER TABLE owners DROP COLUMN tally")
     for table in ("meta", "usage", "index_work"):

@@ -44,6 +44,8 @@ _ICONTAINS: Final = (
     "((j.type = 'text' AND instr(memkit_fold(j.value), ?) > 0) OR (j.type = 'array' AND EXISTS"
     " (SELECT 1 FROM json_each(j.value) e WHERE e.type = 'text' AND memkit_fold(e.value) = ?)))"
 )
+#: Fields that are not stored as they are read.
+_STORED: Final = {"support": "COALESCE(m.support, 'unchecked')"}
 Part: TypeAlias = tuple[str, list[Any]]
 
 
@@ -124,7 +126,7 @@ def filter_condition(parsed: Filter) -> Part:
         return f"(NOT {sql})", values
     name = parsed.field
     if name in TEXT_FIELDS or name in TIME_FIELDS:
-        column = f"m.{RECORD_FIELDS.get(name, name)}"
+        column = _STORED.get(name, f"m.{RECORD_FIELDS.get(name, name)}")
         return _field_condition(column, parsed, text=name in TEXT_FIELDS)
     return _metadata_condition(metadata_key(name), parsed)
 

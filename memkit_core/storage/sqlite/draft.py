@@ -19,9 +19,9 @@ from .tallies import Tally
 MEMORY_INSERT: Final = (
     "INSERT INTO memories (unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind,"
     " memory_type, metadata, origin, trust, event_time, valid_from, valid_to, created_at, recorded_at,"
-    " retired_at, deleted_at, superseded_by, expires_at, flags, owner, text_key, length, content_hash,"
-    " embedded)"
-    f" VALUES ({', '.join('?' * 28)})"
+    " retired_at, deleted_at, superseded_by, expires_at, flags, slot, support, attributes, owner, text_key,"
+    " length, content_hash, embedded)"
+    f" VALUES ({', '.join('?' * 31)})"
 )
 _MESSAGE_INSERT: Final = (
     "INSERT INTO messages (unit, batch, position, owner, user_id, agent_id, run_id, role, actor_id, content,"

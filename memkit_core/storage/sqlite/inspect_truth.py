@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from .driver import Connection
 from .inspection import Inspection, matches
-from .rows import RECORD_COLUMNS
+from .rows import RECORD_COLUMNS, payload_of
 from .seals import BATCH_SEALED, closed_seal, hidden_seal, memory_seal
 
 _MESSAGES: Final = (
@@ -117,7 +117,7 @@ def inspect_memories(connection: Connection, seen: Inspection) -> None:
             whole = memory_seal(payload, sources)  # noqa: B023 - called at once
             return whole if closing == (None,) * 4 else closed_seal(whole, *closing)  # noqa: B023
 
-        if matches(seal, [*columns[:14], *columns[15:17], *columns[20:22]], sealed):
+        if matches(seal, payload_of(columns), sealed):
             right = seen.check_owner("memories", unit, owner, (columns[2], columns[3], columns[4]))
         else:
             right = owner

@@ -12,13 +12,12 @@ from ...types import EmbeddingIdentity, OwnerKey, Scope
 from .draft import EVENT_INSERT, MEMORY_INSERT, WORK_INSERT, claim_dimension, work_row
 from .driver import Connection, Error, typed
 from .loading_checks import Places, check_whole, refused
-from .prepare import payload_hash
 from .reindex import rebuild_owner
 from .repair import add_names, inspect
-from .rows import RETIRED, SPACE_CODES, digest, dump_metadata, vector_sum
+from .rows import RETIRED, SPACE_CODES, digest, dump_attributes, dump_metadata, payload_hash, vector_sum
 from .seals import BATCH_SEALED, batch_seal, closed_seal, hidden_seal, memory_seal, owner_seal
 from .tallies import recount
-from .transfer import BATCH, EVENT, MEMORY_COLUMNS, MESSAGE, names_of
+from .transfer import BATCH, EVENT, MEMORY_COLUMNS, MESSAGE, OPTIONAL, names_of
 from .vectors import set_identity
 
 #: What every revision of a memory takes from the one before it.
@@ -214,8 +213,9 @@ class _Loading:
         unit, owner = self._unit["memories"], self._owner_of(record)
         if record["revision"] > 1:
             self._check_successor(record)
-        values: dict[str, Any] = {**record, "kind": record["kind_of_fact"]}
+        values: dict[str, Any] = {**dict.fromkeys(OPTIONAL), **record, "kind": record["kind_of_fact"]}
         values["metadata"] = dump_metadata(record["metadata"])
+        values["attributes"] = dump_attributes(values["attributes"] or {})
         row = tuple(values[name] for name in names_of(MEMORY_COLUMNS))
         sources = [self._cited(owner, source) for source in record["sources"]]
         if sources != sorted(set(sources)):

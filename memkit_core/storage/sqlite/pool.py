@@ -27,7 +27,7 @@ from .settings import put
 from .upgrade import UPGRADES
 
 APPLICATION_ID: Final = 0x6D6B6974  # "mkit"
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _IDLE_READERS: Final = 8
 #: Connections in use at a fork, in the child. Their threads stayed behind, so they cannot be closed.
 _inherited: Final[list[Connection]] = []
@@ -271,7 +271,7 @@ def migrate(connection: Connection, location: str) -> None:
     try:
         version = _version_of(connection, location) or 0
         for number in range(version + 1, SCHEMA_VERSION + 1):
-            for statement in _statements(number):
+            for statement in statements_of(number):
                 connection.execute(statement)
             if number in UPGRADES:
                 UPGRADES[number](connection)
@@ -289,7 +289,8 @@ def migrate(connection: Connection, location: str) -> None:
         raise
 
 
-def _statements(number: int) -> list[str]:
+def statements_of(number: int) -> list[str]:
+    """The statements of one migration."""
     folder = resources.files(__name__.rpartition(".")[0]).joinpath("migrations")
     script = next(f for f in folder.iterdir() if f.name.startswith(f"{number:04}_")).read_text("utf-8")
     lines = [line for line in script.splitlines() if not line.startswith("--")]

@@ -10,7 +10,7 @@ from ... import analysis
 from ...errors import NotFoundError, UsageError
 from ...protocols import AddMemory, Change, ChangeSet, CiteMemory, NewBatch, RetireMemory, UpdateMemory
 from ...types import Micros, Scope, Vector
-from .rows import digest, dump_metadata, pack_vector
+from .rows import digest, dump_attributes, dump_metadata, pack_vector, payload_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,7 @@ class PreparedUpdate:
     change: UpdateMemory
     metadata: str | None
     vector: bytes | None
+    qualities: tuple[str | None, str | None, str | None]
 
 
 Prepared = PreparedAdd | PreparedUpdate | RetireMemory | CiteMemory
@@ -88,14 +89,6 @@ class PreparedCommit:
         return bool(self.message_vectors) or any(
             one.vector is not None for one in self.prepared if isinstance(one, PreparedAdd | PreparedUpdate)
         )
-
-
-def payload_hash(row: tuple[Any, ...]) -> bytes:
-    """The hash of a version's unchanging columns, from a row of ``RECORD_COLUMNS`` behind the unit.
-
-    ``seals.memory_seal`` makes the stored hash of it.
-    """
-    return digest([*row[:14], *row[15:17], *row[20:22]])
 
 
 def prepare_batch(batch: NewBatch) -> PreparedBatch:
@@ -164,8 +157,16 @@ def _prepare(change: Change, changes: ChangeSet) -> Prepared:
         return _prepare_add(change, changes.scope, changes.recorded_at)
     if isinstance(change, UpdateMemory):
         metadata = None if change.metadata is None else dump_metadata(change.metadata)
-        return PreparedUpdate(change=change, metadata=metadata, vector=_packed(change.vector))
+        return PreparedUpdate(
+            change=change, metadata=metadata, vector=_packed(change.vector), qualities=qualities(change)
+        )
     return change
+
+
+def qualities(change: AddMemory | UpdateMemory) -> tuple[str | None, str | None, str | None]:
+    """The columns slot, support and attributes of a change's text."""
+    support = None if change.support == "unchecked" else change.support
+    return change.slot, support, dump_attributes(change.attributes)
 
 
 def _prepare_add(change: AddMemory, outer: Scope, recorded_at: Micros) -> PreparedAdd:
@@ -195,6 +196,7 @@ def _prepare_add(change: AddMemory, outer: Scope, recorded_at: Micros) -> Prepar
         None,
         change.expires_at,
         change.flags,
+        *qualities(change),
     )
     content_hash = payload_hash(row)  # first, as it refuses what cannot be stored
     return PreparedAdd(

@@ -27,7 +27,7 @@ SPACE_NAMES: Final[tuple[Space, ...]] = ("memory", "turn", "retired")
 RECORD_COLUMNS: Final = (
     "unit, memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind, memory_type, metadata,"
     " origin, trust, event_time, valid_from, valid_to, created_at, recorded_at, retired_at, deleted_at,"
-    " superseded_by, expires_at, flags"
+    " superseded_by, expires_at, flags, slot, support, attributes"
 )
 #: The same of a table ``m``, and the hash behind them.
 M_RECORD_COLUMNS: Final = f"m.{RECORD_COLUMNS.replace(', ', ', m.')}, m.content_hash"
@@ -50,7 +50,30 @@ def digest(values: Sequence[object]) -> bytes:
     return blake2b(payload, digest_size=16).digest()
 
 
-def dump_metadata(metadata: Mapping[str, Any]) -> str:
+def payload_of(row: Sequence[Any]) -> list[Any]:
+    """What never changes of a version, from a row of ``RECORD_COLUMNS`` behind the unit.
+
+    Columns that came with schema version 4 count if any of them is set: earlier rows keep their hashes.
+    """
+    later = row[22:25]
+    return [*row[:14], *row[15:17], *row[20:22], *(later if any(part is not None for part in later) else ())]
+
+
+def payload_hash(row: Sequence[Any]) -> bytes:
+    """The hash of that; ``seals.memory_seal`` makes the stored hash of it."""
+    return digest(payload_of(row))
+
+
+def dump_attributes(attributes: Mapping[str, Any]) -> str | None:
+    """Attributes as they are stored; None if there are none.
+
+    Raises:
+        UsageError: They are not a JSON object, or hold NUL.
+    """
+    return dump_metadata(attributes, "attributes") if attributes else None
+
+
+def dump_metadata(metadata: Mapping[str, Any], what: str = "metadata") -> str:
     """Metadata as JSON text that SQLite reads exactly as Python does.
 
     Raises:
@@ -61,9 +84,9 @@ def dump_metadata(metadata: Mapping[str, Any]) -> str:
     try:
         text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"metadata must be a JSON object: {error}") from error
+        raise UsageError(f"{what} must be a JSON object: {error}") from error
     if "\\u0000" in text and _holds_nul(dict(metadata)):
-        raise UsageError("metadata holds a NUL character: pass memkit_core.clean_text(text)")
+        raise UsageError(f"{what}: a text in it holds a NUL character: pass memkit_core.clean_text(text)")
     return text
 
 
@@ -174,6 +197,9 @@ def record_of(row: Sequence[Any], sources: tuple[str, ...] = ()) -> MemoryRecord
         superseded_by=row[20],
         expires_at=row[21],
         flags=row[22],
+        slot=row[23],
+        support="unchecked" if row[24] is None else row[24],
+        attributes={} if row[25] is None else load_metadata(row[25], row[1]),
         sources=sources,
     )
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ...errors import UsageError
 from ...types import Micros
 from .driver import Connection
-from .rows import checksum, digest
+from .rows import checksum, digest, payload_hash
 
 BATCH_SEALED: Final = (
     "uuid, user_id, agent_id, run_id, pending, first_unit, size, recorded_at, job, attempts, lease,"
@@ -69,13 +69,13 @@ def work_sum(name: str, owner: int, space: int, unit: int, ref_id: str, revision
 def is_sound(row: Sequence[Any], sources: Iterable[int]) -> bool:
     """Whether a version, a row of ``rows.M_RECORD_COLUMNS``, matches its hash."""
     try:
-        seal = memory_seal(digest([*row[1:15], *row[16:18], *row[21:23]]), sources)
+        seal = memory_seal(payload_hash(row[1:26]), sources)
     except (TypeError, ValueError, UsageError):
         return False  # what cannot be hashed was never stored like this
     closing = tuple(row[number] for number in (15, 18, 19, 20))
     if closing != (None,) * 4:
         seal = closed_seal(seal, *closing)
-    return bool(seal == row[23])
+    return bool(seal == row[26])
 
 
 def is_sound_row(row: Sequence[Any], seal: bytes) -> bool:

@@ -26,8 +26,10 @@ MESSAGE: Final = (
 MEMORY_COLUMNS: Final = (
     "memory_id, revision, user_id, agent_id, run_id, actor_id, text, kind, memory_type, metadata, origin,"
     " trust, event_time, valid_from, valid_to, created_at, recorded_at, retired_at, deleted_at,"
-    " superseded_by, expires_at, flags"
+    " superseded_by, expires_at, flags, slot, support, attributes"
 )
+#: What stands in a record only where it is set.
+OPTIONAL: Final = ("slot", "support", "attributes")
 EVENT: Final = "memory_id, operation, revision, reason, actor_id, recorded_at"
 
 
@@ -129,6 +131,11 @@ def _dump_memories(connection: Connection, sink: Sink, chosen: str) -> None:
         record = dict(zip(names, row, strict=True))
         record["metadata"] = json.loads(record["metadata"])
         record["kind_of_fact"] = record.pop("kind")
+        for name in OPTIONAL:
+            if record[name] is None:
+                del record[name]
+        if "attributes" in record:
+            record["attributes"] = json.loads(record["attributes"])
         cited = connection.execute(
             "SELECT b.uuid, t.position FROM sources s JOIN messages t ON t.unit = s.message"
             " JOIN batches b ON b.id = t.batch WHERE s.memory = ? ORDER BY s.message",

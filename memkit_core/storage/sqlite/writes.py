@@ -13,13 +13,15 @@ from ...types import MemoryRecord, Micros
 from .batches import complete_batch, insert_batch, owner_for_writing, replay
 from .draft import Draft, next_unit
 from .driver import Connection
-from .prepare import PreparedAdd, PreparedBatch, PreparedCommit, PreparedUpdate, Terms, payload_hash
+from .prepare import PreparedAdd, PreparedBatch, PreparedCommit, PreparedUpdate, Terms
 from .rows import (
     M_RECORD_COLUMNS,
     MEMORY,
     RECORD_COLUMNS,
     TURN,
+    dump_attributes,
     dump_metadata,
+    payload_hash,
     record_of,
     records_of,
     vector_sum,
@@ -361,4 +363,11 @@ def _next_row(old: MemoryRecord, one: PreparedUpdate, now: Micros) -> tuple[Any,
         None,
         old.expires_at if change.expires_at is None else change.expires_at,
         old.flags if change.text is None else change.flags,
+        *(qualities_of(old) if change.text is None else one.qualities),
     )
+
+
+def qualities_of(record: MemoryRecord) -> tuple[str | None, str | None, str | None]:
+    """The columns slot, support and attributes of a version."""
+    support = None if record.support == "unchecked" else record.support
+    return record.slot, support, dump_attributes(record.attributes)

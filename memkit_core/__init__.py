@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         StorageUnavailableError,
         TransferError,
         UsageError,
+        VisionUnsupportedError,
     )
     from .filters import And, Contains, Eq, Exists, Gt, Gte, IContains, In, Lt, Lte, Ne, Nin, Not, Or
     from .memory import Memory
@@ -136,6 +137,7 @@ __all__ = [
     "UsageError",
     "UsageReport",
     "VectorStoreConfig",
+    "VisionUnsupportedError",
     "__version__",
     "clean_text",
 ]
@@ -164,6 +166,7 @@ _HOMES = {
         "StorageUnavailableError",
         "TransferError",
         "UsageError",
+        "VisionUnsupportedError",
     ),
     ".filters": (
         *("And", "Contains", "Eq", "Exists", "Gt", "Gte", "IContains"),

@@ -7,7 +7,11 @@ MemkitError
 ├── NotFoundError(LookupError)         no such memory in this scope; nothing was changed
 ├── ModelError                         a chat or embedding model failed
 │   ├── ModelCallError                 the call itself failed; keeps the cause
-│   └── ModelOutputError               the reply could not be used; keeps the raw text
+│   │   ├── ModelTimeoutError          no reply in time
+│   │   └── ModelUnavailableError      not asked: the model failed too often just now
+│   ├── ModelOutputError               the reply could not be used; keeps the raw text
+│   ├── VisionUnsupportedError         the chat model takes no images
+│   └── BudgetExceededError            not asked: a budget is spent
 ├── TransferError(ValueError)          an export file cannot be written or read; nothing was changed
 └── StorageError                       the record store failed
     ├── StorageUnavailableError        cannot be opened, read or written now
@@ -25,6 +29,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .types import Usage
 
 
@@ -77,6 +83,66 @@ class ModelError(MemkitError):
 
 class ModelCallError(ModelError):
     """The call to the model failed; ``__cause__`` is the provider's own error."""
+
+
+class ModelTimeoutError(ModelCallError):
+    """The model did not answer within ``resilience.timeout`` seconds. The call may still have been charged."""
+
+
+class ModelUnavailableError(ModelCallError):
+    """The model was not asked, since it has failed too often in a row; it is tried again later.
+
+    Attributes:
+        retry_after: Seconds until it is asked again.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_model_unavailable, (str(self), self.retry_after), {"usage": self.usage})
+
+
+def _model_unavailable(message: str, retry_after: float) -> ModelUnavailableError:
+    return ModelUnavailableError(message, retry_after=retry_after)
+
+
+class VisionUnsupportedError(ModelError):
+    """The chat model takes no images, or there is none.
+
+    Raised before anything is stored if that is known beforehand. If the provider says so when it is asked,
+    the messages are stored already and wait.
+    """
+
+
+class BudgetExceededError(ModelError):
+    """The model was not asked, since a budget is spent.
+
+    Attributes:
+        budget: Which limit: ``max_calls``, ``max_tokens`` or ``max_cost``.
+        spent, limit: Calls, tokens or money.
+        resets_at: When the budget is whole again, None: never.
+    """
+
+    def __init__(
+        self, message: str, *, budget: str, spent: float, limit: float, resets_at: datetime | None
+    ) -> None:
+        self.budget = budget
+        self.spent = spent
+        self.limit = limit
+        self.resets_at = resets_at
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        values = (str(self), self.budget, self.spent, self.limit, self.resets_at)
+        return (_budget_exceeded, values, {"usage": self.usage})
+
+
+def _budget_exceeded(
+    message: str, budget: str, spent: float, limit: float, resets_at: datetime | None
+) -> BudgetExceededError:
+    return BudgetExceededError(message, budget=budget, spent=spent, limit=limit, resets_at=resets_at)
 
 
 class ModelOutputError(ModelError):

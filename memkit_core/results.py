@@ -254,7 +254,7 @@ class StageFailure(Result):
     """Something that failed inside an operation that otherwise went on, or that will be tried again.
 
     Attributes:
-        stage: extract, embed, decide, commit or index.
+        stage: describe (images), extract, embed, decide, commit or index.
         error_type, message: The name and text of the error.
         error: The error itself, None in a result that was stored and read back.
     """

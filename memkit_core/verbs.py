@@ -30,6 +30,7 @@ from .pipeline.ingest import parse_messages, parse_metadata
 from .pipeline.outcome import AddRequest, Mode, pending
 from .pipeline.search import AskedFor, search
 from .pipeline.settle import settle
+from .pipeline.vision import check_sight
 from .protocols import ChangeSet, CommitReceipt, Query, RetireMemory, Runtime, UpdateMemory
 from .results import (
     AddResult,
@@ -101,6 +102,8 @@ class Verbs:
                 None if idempotency_key is None else _fingerprint(scope, parsed, options, infer, observed_at)
             ),
         )
+        if mode != "raw":
+            check_sight(services.chat, parsed)
         if mode == "verbatim":
             engine.warn_verbatim()
         if wait or mode != "llm":

@@ -77,7 +77,9 @@ def extended(prompt: Prompt, note: str) -> Prompt:
     Two user messages in a row are an error for some models.
     """
     if prompt and isinstance(prompt[-1], tuple):
-        role, text = cast("tuple[str, str]", prompt[-1])
+        role, text = cast("tuple[str, Any]", prompt[-1])
+        if role in ("user", "human") and isinstance(text, list):  # content blocks, such as images
+            return [*prompt[:-1], (role, [*text, {"type": "text", "text": note}])]
         if role in ("user", "human"):
             return [*prompt[:-1], (role, f"{text}\n\n{note}")]
     return [*prompt, ("user", note)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from ..protocols import ChangeSet, NewBatch, Runtime, StoredBatch
 from ..results import AddResult
@@ -13,8 +14,8 @@ from .embed import embed
 from .extract import raw_facts, verbatim_facts
 from .index import index_committed
 from .outcome import AddRequest, Outcome, message_vectors, replayed
-from .services import Services
 from .parts import own_text
+from .services import Services
 from .settle import settle_within
 from .vision import job_of
 
@@ -43,7 +44,7 @@ async def accept(rt: Runtime, services: Services, request: AddRequest) -> Stored
     process takes them up.
     """
     options = request.options
-    job = {
+    job: dict[str, Any] = {
         "metadata": dict(options.metadata),
         "expires_at": options.expires_at,
         "memory_type": options.memory_type,

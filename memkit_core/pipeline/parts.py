@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ..errors import UsageError
 from ..policies import VisionPolicy
-from ..types import Image
+from ..types import Image, Message
 
 MAX_URL_CHARS: Final = 8_192
 DETAILS: Final = ("auto", "low", "high")
@@ -192,3 +192,11 @@ def _detail(block: Mapping[str, Any], what: str) -> str | None:
                     raise UsageError(f"{what}: detail is one of {', '.join(DETAILS)}, not {detail!r:.40}")
                 return str(detail)
     return None
+
+
+def own_text(message: Message) -> str:
+    """A message's text without the marks and descriptions of its images."""
+    text = message.content
+    for image in reversed(message.images):
+        text = f"{text[: image.start]} {text[image.end :]}"
+    return text

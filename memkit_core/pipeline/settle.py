@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ConflictError, MemkitError, StorageError
 from ..protocols import ChangeSet, CommitReceipt, Runtime, StoredBatch, Unembedded
-from ..results import AddResult, StageFailure
+from ..results import AddResult, Rejection, StageFailure
 from ..types import Decision
 from .account import Account
 from .commit import Batch, Options, plan_commit, update_texts, write
@@ -21,6 +21,7 @@ from .index import index_committed
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .recall import recall
 from .services import Services
+from .vision import describe, from_images, restored, waiting
 
 
 def options_of(batch: StoredBatch) -> Options:
@@ -63,9 +64,11 @@ async def settle_within(
 async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[AddRequest, StoredBatch]:
     """The call that stored a batch, as far as it still matters; messages deleted meanwhile are left out."""
     records = await rt.call(lambda: services.store.messages(batch.scope, batch.units))
+    job: dict[str, Any] = json.loads(batch.job or "{}")
+    messages = restored(job.get("images", ()), job.get("units", batch.units), records)
     request = AddRequest(
         scope=batch.scope,
-        messages=tuple(records),
+        messages=messages,
         options=options_of(batch),
         mode="llm",
         idempotency_key=batch.batch_id,
@@ -90,9 +93,12 @@ class _Work:
             ModelError: A model failed; the batch is still pending.
             StorageError: So did the store.
         """
-        request, rt, services = self._request, self._account, self._services
+        rt, services = self._account, self._services
+        undescribed = await self._describe_images()
+        request = self._request
         extracted = await extract(rt, services, request.messages, request.scope)
-        facts = extracted.facts
+        facts = from_images(extracted.facts, request.messages)
+        extracted = replace(extracted, facts=facts, rejected=undescribed + extracted.rejected)
         texts = [message.content for message in request.messages] + [fact.text for fact in facts]
         embedded = await embed(rt, services, texts)
         if not facts:
@@ -102,6 +108,18 @@ class _Work:
                 receipt, outcome = await self._decide_and_commit(extracted, embedded)
         index_failures = await index_committed(rt, services)
         return outcome.result(receipt, index_failures, rt.bill.finish())
+
+    async def _describe_images(self) -> tuple[Rejection, ...]:
+        """Put descriptions in the places of images; returns those that could not be described."""
+        services, rejected = self._services, tuple[Rejection, ...]()
+        if services.policies.vision.images == "describe":
+            self._stage = "describe"
+            while waiting(self._request.messages):
+                seen = await describe(self._account, services, self._batch, self._request.messages)
+                self._request = replace(self._request, messages=seen.messages)
+                rejected += seen.rejected
+        self._stage = "extract"
+        return rejected
 
     async def give_back(self, error: MemkitError) -> AddResult:
         """What came of the batch: pending, with the reason, unless somebody else has finished it."""

@@ -120,6 +120,7 @@ class Memory:
         metadata: Mapping[str, Any] | None = None,
         infer: bool = True,
         memory_type: str | None = None,
+        prompt: str | None = None,
         observed_at: Time | None = None,
         expires_at: Time | None = None,
         idempotency_key: str | None = None,
@@ -139,7 +140,10 @@ class Memory:
             metadata: A JSON object kept with every memory of this call, for filters.
             infer: True: a model extracts facts and decides. False: every message is kept as it is.
             memory_type: Reserved; only None is allowed in this release.
-            observed_at: When the messages were said, if not now (UTC if it names no zone).
+            prompt: Instructions for what is worth remembering, for this call alone, in place of the
+                configured ones.
+            observed_at: When the messages were said, if not now (UTC if it names no zone). Dates such as
+                "yesterday" are worked out from it, in its zone.
             expires_at: From then on the memories of this call are no longer found.
             idempotency_key: With one, a repeated call returns the first result and stores nothing.
             wait: False: return as soon as the messages are stored, and extract in the background.
@@ -156,6 +160,7 @@ class Memory:
                 metadata=metadata,
                 infer=infer,
                 memory_type=memory_type,
+                prompt=prompt,
                 observed_at=observed_at,
                 expires_at=expires_at,
                 idempotency_key=idempotency_key,

@@ -21,6 +21,7 @@ from .checks import clean_text as clean_text
 from .checks import parse_time as parse_time
 from .checks import to_datetime as to_datetime
 from .checks import to_micros as to_micros
+from .checks import zone_of as zone_of
 from .errors import UsageError
 from .images import Image as Image
 
@@ -39,6 +40,7 @@ Support: TypeAlias = Literal["supported", "doubtful", "unchecked"]
 FLAG_QUESTION: Final = 1  # the unit only asks: it seldom answers anything
 FLAG_SMALLTALK: Final = 2  # greeting, thanks, farewell
 FLAG_ASKS: Final = 4  # states something, then ends with a question: the answer is likelier elsewhere
+FLAG_UNTRUSTED: Final = 8  # an untrusted memory, or what a tool or document said; stores derive it, none keeps it
 
 
 @dataclass(frozen=True, slots=True)

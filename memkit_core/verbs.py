@@ -31,6 +31,7 @@ from .pipeline.outcome import AddRequest, Mode, pending
 from .pipeline.search import AskedFor, search
 from .pipeline.settle import settle
 from .pipeline.vision import check_sight
+from .policies import MAX_PROMPT_CHARS
 from .protocols import ChangeSet, CommitReceipt, Query, RetireMemory, Runtime, UpdateMemory
 from .results import (
     AddResult,
@@ -44,7 +45,7 @@ from .results import (
     SearchResult,
     StageFailure,
 )
-from .types import MemoryRecord, Micros, Scope, Space, check_id, check_text, parse_time
+from .types import MemoryRecord, Micros, Scope, Space, check_id, check_text, parse_time, zone_of
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Verbs:
         metadata: Mapping[str, Any] | None,
         infer: bool,
         memory_type: str | None,
+        prompt: str | None,
         observed_at: Time | None,
         expires_at: Time | None,
         idempotency_key: str | None,
@@ -90,7 +92,8 @@ class Verbs:
             expires_at=None if expires_at is None else parse_time(expires_at, "expires_at"),
         )
         vision = services.policies.vision
-        parsed = parse_messages(messages, actor_id=actor_id, observed_at=said, vision=vision)
+        zone = 0 if observed_at is None else zone_of(observed_at)
+        parsed = parse_messages(messages, actor_id=actor_id, observed_at=said, vision=vision, zone=zone)
         mode: Mode = "raw" if not infer else "verbatim" if services.chat is None else "llm"
         request = AddRequest(
             scope=scope,
@@ -99,8 +102,11 @@ class Verbs:
             mode=mode,
             idempotency_key=None if idempotency_key is None else check_id(idempotency_key, "idempotency_key"),
             fingerprint=(
-                None if idempotency_key is None else _fingerprint(scope, parsed, options, infer, observed_at)
+                None
+                if idempotency_key is None
+                else _fingerprint(scope, parsed, options, infer, observed_at, prompt)
             ),
+            prompt=_check_prompt(prompt, mode),
         )
         if mode != "raw":
             check_sight(services.chat, parsed)
@@ -362,6 +368,17 @@ def _check_bool(value: object, what: str) -> None:
         raise UsageError(f"{what} is True or False, not {type(value).__name__}")
 
 
+def _check_prompt(prompt: object, mode: Mode) -> str | None:
+    if prompt is None:
+        return None
+    if mode != "llm":
+        raise UsageError("prompt instructs a chat model: it needs one, and infer=True")
+    text = check_text(prompt, "prompt", max_chars=MAX_PROMPT_CHARS)
+    if not text.strip():
+        raise UsageError("prompt says nothing: leave it out")
+    return text
+
+
 def _check_query(query: object) -> str:
     text = check_text(query, "the query")
     if not text.strip():
@@ -394,7 +411,12 @@ def _check_include(include: object) -> tuple[Space, ...]:
 
 
 def _fingerprint(
-    scope: Scope, messages: Collection[Any], options: Options, infer: bool, observed_at: Time | None
+    scope: Scope,
+    messages: Collection[Any],
+    options: Options,
+    infer: bool,
+    observed_at: Time | None,
+    prompt: str | None,
 ) -> str:
     """Equal for calls that ask the same; the time of a call that gives none does not count."""
     asked = {
@@ -405,6 +427,8 @@ def _fingerprint(
         "infer": infer,
         "observed_at": None if observed_at is None else parse_time(observed_at, "observed_at"),
     }
+    if prompt is not None:
+        asked["prompt"] = prompt
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8")).hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from ..protocols import ChangeSet, NewBatch, Runtime, StoredBatch
 from ..results import AddResult
@@ -13,11 +12,12 @@ from .commit import Batch, plan_commit, write
 from .embed import embed
 from .extract import raw_facts, verbatim_facts
 from .index import index_committed
+from .job import job_of
 from .outcome import AddRequest, Outcome, message_vectors, replayed
 from .parts import own_text
 from .services import Services
 from .settle import settle_within
-from .vision import job_of
+from .vision import job_of as images_of
 
 
 async def add(rt: Runtime, services: Services, request: AddRequest) -> AddResult:
@@ -43,13 +43,8 @@ async def accept(rt: Runtime, services: Services, request: AddRequest) -> Stored
     From before they are stored until ``settle`` is done they count as in hand, so that no ``flush`` of this
     process takes them up.
     """
-    options = request.options
-    job: dict[str, Any] = {
-        "metadata": dict(options.metadata),
-        "expires_at": options.expires_at,
-        "memory_type": options.memory_type,
-    }
-    if request.mode == "llm" and (images := job_of(request.messages)):
+    job = job_of(request.options, request.prompt, request.messages)
+    if request.mode == "llm" and (images := images_of(request.messages)):
         job["images"] = images
     new = _new_batch(services, request, job=json.dumps(job, ensure_ascii=False), index=True)
     services.in_flight.enter(new.batch_id, new.recorded_at)

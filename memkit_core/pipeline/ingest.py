@@ -8,13 +8,24 @@ from typing import Any, Final, cast
 
 from ..errors import UsageError
 from ..policies import VisionPolicy
-from ..types import FIRST_MICROS, LAST_MICROS, Message, Micros, Role, check_id, check_text, parse_time
+from ..types import (
+    FIRST_MICROS,
+    LAST_MICROS,
+    Message,
+    Micros,
+    Role,
+    check_id,
+    check_text,
+    parse_time,
+    zone_of,
+)
 from .parts import ContentReader
 
 MAX_MESSAGES: Final = 50_000
 MAX_METADATA_CHARS: Final = 65_536
 MAX_METADATA_DEPTH: Final = 32
 MAX_KEY_CHARS: Final = 256
+DAY_MINUTES: Final = 1_440
 
 _ROLES: Final[dict[str, Role]] = {
     "user": "user",
@@ -44,9 +55,11 @@ _HELP: Final = (
 
 
 def parse_messages(
-    messages: object, *, actor_id: str | None, observed_at: Micros, vision: VisionPolicy
+    messages: object, *, actor_id: str | None, observed_at: Micros, vision: VisionPolicy, zone: int = 0
 ) -> tuple[Message, ...]:
     """The conversation a caller means, in order. Messages without any text or image are left out.
+
+    ``observed_at`` and ``zone`` (minutes east of UTC) are of messages that do not say when they were said.
 
     Raises:
         UsageError: It is none, is empty, or holds text or an image that cannot be stored.
@@ -60,7 +73,7 @@ def parse_messages(
     parsed = [
         m
         for n, item in enumerate(items)
-        if (m := _message(item, n, actor_id, observed_at, reader)) is not None
+        if (m := _message(item, n, actor_id, (observed_at, zone), reader)) is not None
     ]
     if not parsed:
         raise UsageError("no message has any text: there is nothing to remember")
@@ -88,7 +101,7 @@ def _is_langchain(value: object) -> bool:
 
 
 def _message(
-    item: object, number: int, actor_id: str | None, observed_at: Micros, reader: ContentReader
+    item: object, number: int, actor_id: str | None, time: tuple[Micros, int], reader: ContentReader
 ) -> Message | None:
     where = f"message {number}"
     if isinstance(item, Message):
@@ -129,7 +142,8 @@ def _message(
         role=role,
         content=text,
         actor_id=speaker,
-        observed_at=observed_at if said is None else parse_time(said, f"{where}: observed_at"),
+        observed_at=time[0] if said is None else parse_time(said, f"{where}: observed_at"),
+        zone=time[1] if said is None else zone_of(said),
         origin=role,
         images=images,
     )
@@ -146,6 +160,8 @@ def _check_ready(message: Message, where: str) -> None:
         check_id(message.actor_id, f"{where}: actor_id")
     if message.images:
         raise UsageError(f"{where}: give images as content blocks of a dict or a LangChain message")
+    if not -DAY_MINUTES < message.zone < DAY_MINUTES:
+        raise UsageError(f"{where}: zone is in minutes east of UTC, less than a day")
     if not FIRST_MICROS <= message.observed_at <= LAST_MICROS:
         raise UsageError(f"{where}: observed_at lies outside the years 1 to 9999 in UTC")
 

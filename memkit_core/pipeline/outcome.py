@@ -17,7 +17,7 @@ Mode = Literal["llm", "verbatim", "raw"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddRequest:
-    """A checked ``add`` call."""
+    """A checked ``add`` call. ``prompt``: instructions for its extraction alone."""
 
     scope: Scope
     messages: tuple[Message, ...]
@@ -25,6 +25,7 @@ class AddRequest:
     mode: Mode
     idempotency_key: str | None = None
     fingerprint: str | None = None
+    prompt: str | None = None
 
 
 def message_ids(batch_id: str, count: int) -> list[str]:

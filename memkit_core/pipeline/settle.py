@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,25 +12,17 @@ from ..protocols import ChangeSet, CommitReceipt, Runtime, StoredBatch, Unembedd
 from ..results import AddResult, Rejection, StageFailure
 from ..types import Decision
 from .account import Account
-from .commit import Batch, Options, plan_commit, update_texts, write
+from .commit import Batch, plan_commit, update_texts, write
 from .decide import decide
+from .earlier import earlier_messages
 from .embed import Embedded, embed
 from .extract import Extracted, extract
 from .index import index_committed
+from .job import options_of, read_job, zoned
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .recall import recall
 from .services import Services
 from .vision import describe, from_images, restored, waiting
-
-
-def options_of(batch: StoredBatch) -> Options:
-    """The options that a stored job was asked with."""
-    job: dict[str, Any] = json.loads(batch.job or "{}")
-    return Options(
-        metadata=job.get("metadata") or {},
-        expires_at=job.get("expires_at"),
-        memory_type=job.get("memory_type"),
-    )
 
 
 async def settle(rt: Runtime, services: Services, batch: StoredBatch, request: AddRequest) -> AddResult:
@@ -64,14 +55,17 @@ async def settle_within(
 async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[AddRequest, StoredBatch]:
     """The call that stored a batch, as far as it still matters; messages deleted meanwhile are left out."""
     records = await rt.call(lambda: services.store.messages(batch.scope, batch.units))
-    job: dict[str, Any] = json.loads(batch.job or "{}")
-    messages = restored(job.get("images", ()), job.get("units", batch.units), records)
+    job = read_job(batch.job)
+    messages = restored(
+        job.get("images", ()), job.get("units", batch.units), [zoned(record, job) for record in records]
+    )
     request = AddRequest(
         scope=batch.scope,
         messages=messages,
-        options=options_of(batch),
+        options=options_of(job),
         mode="llm",
         idempotency_key=batch.batch_id,
+        prompt=job.get("prompt"),
     )
     return request, replace(batch, units=tuple(record.unit for record in records))
 
@@ -96,7 +90,10 @@ class _Work:
         rt, services = self._account, self._services
         undescribed = await self._describe_images()
         request = self._request
-        extracted = await extract(rt, services, request.messages, request.scope)
+        earlier = await earlier_messages(rt, services, self._batch)
+        extracted = await extract(
+            rt, services, request.messages, request.scope, prompt=request.prompt, earlier=earlier
+        )
         facts = from_images(extracted.facts, request.messages)
         extracted = replace(extracted, facts=facts, rejected=undescribed + extracted.rejected)
         texts = [message.content for message in request.messages] + [fact.text for fact in facts]

@@ -40,7 +40,7 @@ Support: TypeAlias = Literal["supported", "doubtful", "unchecked"]
 FLAG_QUESTION: Final = 1  # the unit only asks: it seldom answers anything
 FLAG_SMALLTALK: Final = 2  # greeting, thanks, farewell
 FLAG_ASKS: Final = 4  # states something, then ends with a question: the answer is likelier elsewhere
-FLAG_UNTRUSTED: Final = 8  # an untrusted memory, or what a tool or document said; stores derive it, none keeps it
+FLAG_UNTRUSTED: Final = 8  # an untrusted memory, or what a tool or document said: derived, never stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class EventRecord:
 
     sequence: int
     memory_id: str
-    operation: Literal["ADD", "UPDATE", "DELETE"]
+    operation: Literal["ADD", "UPDATE", "DELETE", "AMEND", "RESTORE"]
     revision: int
     old_text: str | None
     new_text: str | None

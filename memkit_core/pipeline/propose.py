@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import cast
 
@@ -62,9 +63,19 @@ async def find_candidates(
             continue
         # An owner that was written to meanwhile proves nothing, nor does one with work on its way.
         proven = owner_only and not pending and found.revision == state.revision
-        if proven and (exhausted or instead) and await _note_loss(rt, services, index.name):
+        proven = proven and (exhausted or instead) and await _lacks(rt, services, asked, short)
+        if proven and await _note_loss(rt, services, index.name):
             trouble.append(_lost(index.name))
         return (await rt.call(lambda: store.search(request)) if instead else found), trouble
+
+
+async def _lacks(rt: Runtime, services: Services, asked: SearchRequest, short: Collection[Space]) -> bool:
+    """Whether the proposals are short of what an index holds: it holds what is in quarantine as well."""
+    if not asked.query.trusted_only:
+        return True
+    everything = replace(asked, query=replace(asked.query, trusted_only=False))
+    found = await rt.call(lambda: services.store.search(everything))
+    return bool(found.short & set(short))
 
 
 def _owner_only(query: Query) -> bool:

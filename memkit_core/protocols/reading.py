@@ -16,6 +16,8 @@ class Query:
     Attributes:
         now: Expired memories (``expires_at <= now``) are left out.
         valid_at, known_at: Read an earlier truth instead of the current one.
+        trusted_only: Leave out memories whose ``trust`` is ``untrusted``; a search also leaves out turns
+            whose origin is ``tool`` or ``document``.
     """
 
     scope: Scope
@@ -23,6 +25,7 @@ class Query:
     now: Micros
     valid_at: Micros | None = None
     known_at: Micros | None = None
+    trusted_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class Scored:
         session_bm25: The same over whole sessions, for turns; 0 for memories.
         previous, following: The neighbouring turns' unit numbers in the session, None at its ends.
         time: When it was said or happened.
+        flags: As in ``memkit_core.types``, ``FLAG_UNTRUSTED`` among them.
     """
 
     space: Space

@@ -66,7 +66,7 @@ class AddMemory:
             text, is believed as much and lasts as long, attach the sources to that one and report its id.
         slot, attributes, support: As in ``Fact``.
         valid_to: Until when it held, if it is known to be over: the version is stored as a closed one, never
-            current. ``superseded_by``: the memory that says what came after it.
+            current and never a duplicate. ``superseded_by``: the memory that says what came after it.
     """
 
     memory_id: str
@@ -100,6 +100,7 @@ class UpdateMemory:
     Fields left None keep their value; without text the sources and the vector stay too. With a text,
     ``slot``, ``attributes`` and ``support`` are those of the new text.
     ``expected_revision`` None: whatever is current. ``actor_id``: who changes it, for the history.
+    ``origin``, ``trust``: of the new text; None as well: as before.
     """
 
     memory_id: str
@@ -118,6 +119,8 @@ class UpdateMemory:
     slot: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     support: Support = "unchecked"
+    origin: str | None = None
+    trust: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,8 @@ class RetireMemory:
     """Close a memory without a next version: no longer true, or deleted by its user.
 
     Attributes:
+        superseded_by: The memory that replaces it; if that is one of the same change set that turns out to be
+            a duplicate, the memory that was there is named.
         hide_sources: Also take messages out of search that no other live memory cites.
     """
 
@@ -157,6 +162,7 @@ class AmendMemory:
     Attributes:
         revision: Which version of the memory; it must be closed.
         valid_to: Until when it held; not after its present end, not before its beginning.
+        superseded_by: What came in between; None: what was named before.
     """
 
     memory_id: str
@@ -168,7 +174,9 @@ class AmendMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreMemory:
-    """Open a new current version of a memory with the content of an earlier one.
+    """Open a new current version of a memory with the content of an earlier one. Its event is RESTORE.
+
+    A current version is closed for it, as by an update. Messages that were hidden stay hidden.
 
     Attributes:
         revision: The version whose text, metadata, kind, trust, slot, sources, vector and expiry come back.
@@ -181,7 +189,7 @@ class RestoreMemory:
     reason: str = ""
 
 
-Change = AddMemory | UpdateMemory | RetireMemory | CiteMemory
+Change = AddMemory | UpdateMemory | RetireMemory | CiteMemory | AmendMemory | RestoreMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +235,8 @@ class Applied:
     Attributes:
         outcome: ``applied``, or ``duplicate`` (a ``CiteMemory``, or an ``AddMemory`` with ``skip_duplicate``;
             ``record`` is the memory that was there).
-        previous: The text before, for updates and deletions.
+        previous: The version before: for updates, deletions and amendments; for restored memories the one
+            that was current, if there was one.
     """
 
     outcome: Literal["applied", "duplicate"]

@@ -202,7 +202,6 @@ HOSTILE: dict[str, Callable[[list[Line]], object]] = {
     "closed and open": first("memory", lambda r: r.update(valid_to=None), deleted_at=...),
     "another successor": first("memory", lambda r: r.update(valid_from=1), revision=2),
     "another creator": first("memory", lambda r: r.update(actor_id="eve"), revision=2),
-    "another origin": first("memory", lambda r: r.update(origin="tool"), revision=2),
     "a first version made later": memory(created_at=5),
     "nobody's memory": memory(user_id=None, agent_id=None, run_id=None),
     "an event of nothing": first("event", lambda r: r.update(memory_id="nowhere")),

@@ -100,14 +100,18 @@ def query_condition(query: Query, owner: int) -> Part:
         valid = query.now if query.valid_at is None else query.valid_at
         sql += (
             " AND m.recorded_at <= ? AND m.valid_from <= ?"
-            " AND (m.retired_at IS NULL OR m.retired_at > ? OR m.valid_to > ?)"
-            # Of several versions that held then, the one that was recorded last is what is known.
+            " AND (m.retired_at IS NULL OR m.retired_at > ? OR COALESCE((SELECT a.valid_to FROM amendments a"
+            " WHERE a.unit = m.unit AND a.until > ? ORDER BY a.until LIMIT 1), m.valid_to) > ?)"
+            # Whatever is said later counts from the time on that it speaks of, be it a new text or an end.
             " AND NOT EXISTS (SELECT 1 FROM memories l WHERE l.memory_id = m.memory_id"
-            " AND l.revision > m.revision AND l.recorded_at <= ? AND l.valid_from <= ?)"
+            " AND l.revision > m.revision AND l.recorded_at <= ?"
+            " AND (l.valid_from <= ? OR (l.deleted_at <= ? AND l.valid_to <= ?)))"
         )
-        parameters += [known, valid, known, valid, known, valid]
+        parameters += [known, valid, known, known, valid, known, valid, known, valid]
     sql += " AND (m.expires_at IS NULL OR m.expires_at > ?)"
     parameters.append(query.now if query.valid_at is None else query.valid_at)
+    if query.trusted_only:
+        sql += " AND m.trust <> 'untrusted'"
     if query.where is not None:
         where, values = filter_condition(query.where)
         sql += f" AND {where}"

@@ -21,7 +21,7 @@ from .transfer import BATCH, EVENT, MEMORY_COLUMNS, MESSAGE, OPTIONAL, names_of
 from .vectors import set_identity
 
 #: What every revision of a memory takes from the one before it.
-_CARRIED: Final = "user_id, agent_id, run_id, actor_id, memory_type, origin, trust, created_at"
+_CARRIED: Final = "user_id, agent_id, run_id, actor_id, memory_type, created_at"
 
 
 def load(

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...types import FLAG_UNTRUSTED
 from .driver import Connection
 from .rows import MEMORY, TURN
 
@@ -27,6 +28,10 @@ SESSION: Final = EXPIRES
 ACTOR, AGENT, RUN = range(3)
 _MOST_TERMS: Final = 2_048
 _MOST_FILTERS: Final = 32
+
+#: What ``FLAGS`` holds. Whether a unit is untrusted follows from other columns, it cannot differ from them.
+MEMORY_FLAGS: Final = f"m.flags | {FLAG_UNTRUSTED} * (m.trust = 'untrusted')"
+TURN_FLAGS: Final = f"t.flags | {FLAG_UNTRUSTED} * (t.origin IN ('tool', 'document'))"
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import EmbeddingMismatchError, UsageError
 from ...protocols import Candidates, Query, Scored, SearchRequest
-from ...types import Ref, Scope, Space
+from ...types import FLAG_UNTRUSTED, Ref, Scope, Space
 from .conditions import filter_condition, query_condition
 from .driver import Connection
 from .partition import ACTOR, AGENT, EXPIRES, FLAGS, RUN, TIME, UNKNOWN, Floats, Mask, Partition
@@ -165,6 +165,10 @@ class _Arm:
                     current &= partition.sifted(self._connection, *filter_condition(query.where))
             if not current.all():
                 mask = current if mask is None else mask & current
+        if query.trusted_only:
+            trusted = (partition.numbers(FLAGS) & FLAG_UNTRUSTED) == 0
+            if not trusted.all():
+                mask = trusted if mask is None else mask & trusted
         return _narrowed(partition, query.scope, mask)
 
     def _held_then(self) -> Mask:
@@ -278,8 +282,9 @@ class _Arm:
         assert sessions is not None  # turns have them
         rows = np.flatnonzero(chosen)
         for neighbours in (sessions.previous[rows], sessions.following[rows]):
-            # A session lies within one agent and run, so a visible turn's neighbours are visible.
-            chosen[neighbours[neighbours >= 0]] = True
+            there = neighbours[neighbours >= 0]
+            # A session lies within one agent and run, so none is out of scope; but a tool may have said it.
+            chosen[there if self.eligible is None else there[self.eligible[there]]] = True
 
     def _scored(
         self, rows: NDArray[np.intp], bm25: Floats, cosine: Floats | None, sessions: Floats | None

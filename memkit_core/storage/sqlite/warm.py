@@ -16,17 +16,30 @@ from numpy.typing import NDArray
 from ...errors import IntegrityError
 from . import changes
 from .driver import Connection
-from .partition import NEVER, UNIT, UNKNOWN, Floats, Ints, Mask, Partition, Room, Rows, partition_of
+from .partition import (
+    MEMORY_FLAGS,
+    NEVER,
+    TURN_FLAGS,
+    UNIT,
+    UNKNOWN,
+    Floats,
+    Ints,
+    Mask,
+    Partition,
+    Room,
+    Rows,
+    partition_of,
+)
 from .rows import MEMORY, RETIRED, TURN, vector_sum
 
 _MEMORY_NUMBERS: Final = (
-    *("m.unit", "m.length", f"COALESCE(m.event_time, {UNKNOWN})", "m.flags"),
+    *("m.unit", "m.length", f"COALESCE(m.event_time, {UNKNOWN})", MEMORY_FLAGS),
     f"COALESCE(m.expires_at, {NEVER})",
 )
 _NUMBERS: Final = {
     MEMORY: _MEMORY_NUMBERS,
     RETIRED: _MEMORY_NUMBERS,
-    TURN: ("t.unit", "t.length", "t.observed_at", "t.flags", "t.session"),
+    TURN: ("t.unit", "t.length", "t.observed_at", TURN_FLAGS, "t.session"),
 }
 _NAMES: Final = ("actor_id", "agent_id", "run_id")
 _TABLES: Final = {MEMORY: "memories m", RETIRED: "memories m", TURN: "messages t"}

@@ -125,6 +125,9 @@ def _addition(batch: Batch, decision: Decision, skip_duplicate: bool) -> AddMemo
         vector=batch.vectors.get(fact.text),
         skip_duplicate=skip_duplicate,
         reason=decision.reason,
+        slot=fact.slot,
+        attributes=fact.attributes,
+        support=fact.support,
     )
 
 
@@ -136,7 +139,7 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         expected_revision=target.revision,
         text=text,
         metadata={**target.metadata, **batch.options.metadata} if batch.options.metadata else None,
-        kind=fact.kind if target.kind == "other" else None,
+        kind=fact.kind if target.kind == "other" or fact.attributes else None,
         event_time=fact.event_time,
         valid_from=_holds_from(fact, batch.messages),
         expires_at=batch.options.expires_at,
@@ -144,6 +147,9 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         sources=_sources(batch, fact),
         vector=batch.vectors.get(text),
         reason=decision.reason,
+        slot=fact.slot or target.slot,
+        attributes=fact.attributes or target.attributes,
+        support=fact.support,
     )
 
 

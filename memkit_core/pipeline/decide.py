@@ -106,7 +106,11 @@ async def _ask(
         rt,
         services.chat,
         prompt.Decisions,
-        prompt.build([facts[n] for n in portion.facts], [recalled.memories[n] for n in memories]),
+        prompt.build(
+            [facts[n] for n in portion.facts],
+            [recalled.memories[n] for n in memories],
+            instructions=services.policies.custom_update_memory_prompt,
+        ),
         item_field="decisions",
         name="memkit.decide",
     )

@@ -21,6 +21,7 @@ from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .account import Account
 from .services import Services
+from .trust import trust_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +52,6 @@ class Plan:
             _known(self.memories, decision) if number is None else changed(applied[number], decision.reason)
             for decision, number in zip(self.decisions, self.outcomes, strict=True)
         ]
-
-
-def trust_of(origin: str) -> str:
-    """How far text of this origin is believed: tools and documents are not the speakers' own words."""
-    return "untrusted" if origin in ("tool", "document") else "trusted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +112,7 @@ def _addition(batch: Batch, decision: Decision, skip_duplicate: bool) -> AddMemo
         metadata=batch.options.metadata,
         actor_id=fact.actor_id,
         origin=fact.origin,
-        trust=trust_of(fact.origin),
+        trust=trust_of(fact.origin, user_id=batch.scope.user_id),
         event_time=fact.event_time,
         valid_from=_holds_from(fact, batch.messages),
         expires_at=batch.options.expires_at,
@@ -133,7 +129,9 @@ def _addition(batch: Batch, decision: Decision, skip_duplicate: bool) -> AddMemo
 
 def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMemory:
     fact = batch.facts[decision.fact]
-    text = decision.text or fact.text
+    trust = trust_of(fact.origin, user_id=batch.scope.user_id)
+    # Trusted words never vouch for untrusted ones, so the model may not join them.
+    text = fact.text if trust != target.trust else decision.text or fact.text
     return UpdateMemory(
         memory_id=target.memory_id,
         expected_revision=target.revision,
@@ -147,6 +145,8 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         sources=_sources(batch, fact),
         vector=batch.vectors.get(text),
         reason=decision.reason,
+        origin=fact.origin,
+        trust=trust,
         slot=fact.slot or target.slot,
         attributes=fact.attributes or target.attributes,
         support=fact.support,

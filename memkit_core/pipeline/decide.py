@@ -17,9 +17,9 @@ from ..prompts import decide as prompt
 from ..protocols import Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Micros, clean_text
-from .commit import trust_of
 from .recall import Recalled
 from .services import Services
+from .trust import forbidden, stands_for, trust_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ async def decide(
             settled.append(Decision(fact=number, operation="ADD"))
         else:
             open_facts.append(number)
-    portions = _portions(open_facts, recalled, services.policies.decisions.max_candidates)
+    portions = _portions(open_facts, facts, recalled, services.policies.decisions.max_candidates)
     answers = await rt.gather(*(_ask(rt, services, facts, recalled, portion) for portion in portions))
     check = _Check(facts, recalled.memories, services.policies.decisions.max_destructive)
     for answer in answers:
@@ -69,7 +69,7 @@ async def decide(
 
 def repeats(fact: Fact, expires_at: Micros | None, memory: MemoryRecord) -> bool:
     """Whether a memory says a fact already: same words, same speaker, believed as much, lasting as long."""
-    if memory.actor_id != fact.actor_id or (trust_of(fact.origin) == "trusted" != memory.trust):
+    if memory.actor_id != fact.actor_id or not stands_for(memory, fact):
         return False
     if memory.expires_at is not None and (expires_at is None or expires_at > memory.expires_at):
         return False
@@ -84,17 +84,29 @@ class _Portion:
     memories: list[int]
 
 
-def _portions(open_facts: Sequence[int], recalled: Recalled, most: int) -> list[_Portion]:
-    """As few calls as the number of memories in one of them allows; no fact loses a candidate."""
+def _portions(
+    open_facts: Sequence[int], facts: Sequence[Fact], recalled: Recalled, most: int
+) -> list[_Portion]:
+    """As few calls as the number of memories in one of them allows; no fact loses a candidate.
+
+    What is untrusted is never in one call with the user's own: its text could sway what becomes of that.
+    """
     portions: list[_Portion] = []
-    for number in open_facts:
+    trusts = {number: _trust(facts[number], recalled.memories) for number in open_facts}
+    for number in sorted(open_facts, key=trusts.__getitem__):
         offered = recalled.offered[number]
         last = portions[-1] if portions else None
-        if last is None or len({*last.memories, *offered}) > most:
+        mixed = last is not None and trusts[last.facts[0]] != trusts[number]
+        if last is None or mixed or len({*last.memories, *offered}) > most:
             portions.append(last := _Portion(facts=[], memories=[]))
         last.facts.append(number)
         last.memories.extend(place for place in offered if place not in last.memories)
     return portions
+
+
+def _trust(fact: Fact, memories: Sequence[MemoryRecord]) -> str:
+    """How far a fact is believed; all memories of a scope have the same user."""
+    return trust_of(fact.origin, user_id=memories[0].user_id)
 
 
 async def _ask(
@@ -186,15 +198,15 @@ class _Check:
             return None
         if decision.target is None or not 0 <= decision.target < len(self._memories):
             return "no such memory was offered"
+        fact, memory = self._facts[decision.fact], self._memories[decision.target]
         if decision.operation == "NONE":
-            return None
+            return None if stands_for(memory, fact) else "the memory is not trusted, as the fact is"
         if decision.target in self._taken:
             return "the memory is the target of another operation"
-        fact = self._facts[decision.fact]
         if decision.operation == "DELETE" and not fact.cites:
             return "a deletion needs a cited message"
-        if fact.origin != "user" and self._memories[decision.target].origin == "user":
-            return f"text of origin {fact.origin!r} cannot change what a user said"
+        if (problem := forbidden(fact, memory)) is not None:
+            return problem
         if self._left <= 0:
             return "too many updates and deletions in one call"
         return None
@@ -203,8 +215,9 @@ class _Check:
         """An UPDATE to the text that is there already is a NONE."""
         if decision.operation == "UPDATE":
             assert decision.target is not None
-            text = decision.text or self._facts[decision.fact].text
-            if analysis.text_key(text) == analysis.text_key(self._memories[decision.target].text):
+            fact, memory = self._facts[decision.fact], self._memories[decision.target]
+            text = decision.text or fact.text
+            if stands_for(memory, fact) and analysis.text_key(text) == analysis.text_key(memory.text):
                 return Decision(
                     fact=decision.fact,
                     operation="NONE",

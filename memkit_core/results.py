@@ -254,7 +254,7 @@ class StageFailure(Result):
     """Something that failed inside an operation that otherwise went on, or that will be tried again.
 
     Attributes:
-        stage: describe (images), extract, embed, decide, commit or index.
+        stage: describe (images), overview (of a run), extract, embed, decide, hook, commit or index.
         error_type, message: The name and text of the error.
         error: The error itself, None in a result that was stored and read back.
     """
@@ -282,6 +282,7 @@ class MemoryChange(Result):
         event: ADD, UPDATE, DELETE, or NONE (it was known already; ``id`` is the memory that says it, None
             if the model did not name one).
         previous_memory: The text before an UPDATE or DELETE.
+        support: As in ``MemoryItem``. ``doubts``: what the messages that a new text cites do not bear out.
         failed: What did not work beside the change itself, such as embedding the new text; ``flush`` tries
             it again.
     """
@@ -293,6 +294,8 @@ class MemoryChange(Result):
     revision: int = 1
     reason: str = ""
     sources: list[str] = Field(default_factory=list[str])
+    support: Support = "unchecked"
+    doubts: list[str] = Field(default_factory=list[str])
     failed: list[StageFailure] = Field(default_factory=list[StageFailure])
 
     def __repr__(self) -> str:
@@ -397,13 +400,14 @@ class HistoryEvent(Result):
     """One entry of a memory's history, oldest first.
 
     Attributes:
-        event: ADD, UPDATE or DELETE.
+        event: ADD, UPDATE, DELETE, RESTORE (an earlier version came back) or AMEND (a closed version held for
+            a shorter time than was thought; its text is both old and new).
         created_at: When it was recorded.
     """
 
     id: int
     memory_id: str
-    event: Literal["ADD", "UPDATE", "DELETE"]
+    event: Literal["ADD", "UPDATE", "DELETE", "AMEND", "RESTORE"]
     old_memory: str | None = None
     new_memory: str | None = None
     revision: int
@@ -432,7 +436,7 @@ class HistoryEvent(Result):
         when = self.created_at.isoformat(sep=" ", timespec="seconds")
         if self.event == "UPDATE":
             return f"{when} UPDATE {_short(self.old_memory)} -> {_short(self.new_memory)}"
-        return f"{when} {self.event} {_short(self.new_memory if self.event == 'ADD' else self.old_memory)}"
+        return f"{when} {self.event} {_short(self.old_memory if self.event == 'DELETE' else self.new_memory)}"
 
     __str__ = __repr__
 

@@ -28,6 +28,9 @@ from .pipeline.flush import flush
 from .pipeline.index import index_committed
 from .pipeline.ingest import parse_messages, parse_metadata
 from .pipeline.outcome import AddRequest, Mode, pending
+from .pipeline.parts import ContentReader
+from .pipeline.procedural import check_memory_type
+from .pipeline.runs import RunReader
 from .pipeline.search import AskedFor, search
 from .pipeline.settle import settle
 from .pipeline.vision import check_sight
@@ -85,15 +88,15 @@ class Verbs:
         said = now if observed_at is None else parse_time(observed_at, "observed_at")
         _check_bool(infer, "infer")
         _check_bool(wait, "wait")
-        if memory_type is not None:
-            raise UsageError("memory_type is not in this release; leave it out")
         options = Options(
+            memory_type=check_memory_type(memory_type, scope),
             metadata=parse_metadata(metadata),
             expires_at=None if expires_at is None else parse_time(expires_at, "expires_at"),
         )
-        vision = services.policies.vision
+        recorded = options.memory_type is not None
+        reader = (RunReader if recorded else ContentReader)(services.policies.vision)
         zone = 0 if observed_at is None else zone_of(observed_at)
-        parsed = parse_messages(messages, actor_id=actor_id, observed_at=said, vision=vision, zone=zone)
+        parsed = parse_messages(messages, actor_id=actor_id, observed_at=said, reader=reader, zone=zone)
         mode: Mode = "raw" if not infer else "verbatim" if services.chat is None else "llm"
         request = AddRequest(
             scope=scope,
@@ -108,13 +111,16 @@ class Verbs:
             ),
             prompt=_check_prompt(prompt, mode),
         )
-        if mode != "raw":
+        if mode != "raw" and not recorded:
             check_sight(services.chat, parsed)
-        if mode == "verbatim":
+        if not wait and engine.needs_loop:
+            raise UsageError("an async hook needs its caller's event loop: wait=False cannot run it")
+        if mode == "verbatim" and not recorded:
             engine.warn_verbatim()
         if wait or mode != "llm":
             result = await add(self._rt, services, request)
-            if result.status == "pending" and any(isinstance(f.error, ConflictError) for f in result.failed):
+            conflict = any(isinstance(f.error, ConflictError) for f in result.failed)
+            if result.status == "pending" and conflict and not engine.needs_loop:
                 # Others wrote all the time. What is left needs no caller, only a quieter moment.
                 engine.background(flush(engine.blocking, services))
             return result
@@ -424,6 +430,7 @@ def _fingerprint(
         "messages": [[m.role, m.actor_id, m.content] for m in messages],
         "metadata": dict(options.metadata),
         "expires_at": options.expires_at,
+        **({} if options.memory_type is None else {"memory_type": options.memory_type}),
         "infer": infer,
         "observed_at": None if observed_at is None else parse_time(observed_at, "observed_at"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from ..protocols import ChangeSet, NewBatch, Runtime, StoredBatch
 from ..results import AddResult
@@ -11,6 +12,7 @@ from .account import Account
 from .commit import Batch, plan_commit, write
 from .embed import embed
 from .extract import raw_facts, verbatim_facts
+from .hooks import run_hooks
 from .index import index_committed
 from .job import job_of
 from .outcome import AddRequest, Outcome, message_vectors, replayed
@@ -28,7 +30,7 @@ async def add(rt: Runtime, services: Services, request: AddRequest) -> AddResult
         UsageError: The idempotency key was used for something else. Nothing was changed.
     """
     async with Account(rt, services, request.scope.owner, "add") as account:
-        if request.mode != "llm":
+        if request.mode != "llm" and request.options.memory_type is None:
             return await _add_as_it_is(account, services, request)
         if request.idempotency_key is None:
             return await settle_within(account, services, await accept(account, services, request), request)
@@ -46,6 +48,8 @@ async def accept(rt: Runtime, services: Services, request: AddRequest) -> Stored
     job = job_of(request.options, request.prompt, request.messages)
     if request.mode == "llm" and (images := images_of(request.messages)):
         job["images"] = images
+    if request.mode != "llm":  # a record without an overview
+        job["overview"] = False
     new = _new_batch(services, request, job=json.dumps(job, ensure_ascii=False), index=True)
     services.in_flight.enter(new.batch_id, new.recorded_at)
     try:
@@ -93,20 +97,22 @@ async def _add_as_it_is(account: Account, services: Services, request: AddReques
         new_ids=[services.new_id() for _ in facts],
     )
     decisions = [Decision(fact=number, operation="ADD") for number in range(len(facts))]
-    plan = plan_commit(batch, decisions, (), skip_duplicates=not raw)
+    planned = plan_commit(batch, decisions, (), skip_duplicates=not raw)
+    hooked = await run_hooks(account, services, planned, batch, new.batch_id)
     outcome = Outcome(
         mode=request.mode,
         batch_id=new.batch_id,
         messages=len(request.messages),
-        embedded=embedded,
-        plan=plan,
+        embedded=replace(embedded, failed=embedded.failed + hooked.failed),
+        plan=hooked.plan,
+        rejected=hooked.rejected,
         usage=account.bill.total,
     )
     vectors = {} if raw else message_vectors(request.messages, range(len(request.messages)), embedded)
     changes = ChangeSet(
         scope=request.scope,
         recorded_at=new.recorded_at,
-        changes=plan.changes,
+        changes=hooked.plan.changes,
         batch=new,
         message_vectors=vectors,
         result=outcome.stored if request.idempotency_key is not None else None,

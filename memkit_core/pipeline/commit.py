@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .. import analysis
 from ..protocols import (
@@ -22,6 +22,9 @@ from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .account import Account
 from .services import Services
 from .trust import trust_of
+
+#: The memory type of an agent's recorded run.
+PROCEDURAL: Final = "procedural_memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

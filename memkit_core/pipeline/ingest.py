@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from ..errors import UsageError
-from ..policies import VisionPolicy
 from ..types import (
     FIRST_MICROS,
     LAST_MICROS,
@@ -55,11 +55,15 @@ _HELP: Final = (
 
 
 def parse_messages(
-    messages: object, *, actor_id: str | None, observed_at: Micros, vision: VisionPolicy, zone: int = 0
+    messages: object, *, actor_id: str | None, observed_at: Micros, reader: ContentReader, zone: int = 0
 ) -> tuple[Message, ...]:
     """The conversation a caller means, in order. Messages without any text or image are left out.
 
-    ``observed_at`` and ``zone`` (minutes east of UTC) are of messages that do not say when they were said.
+    Args:
+        messages: As a caller gave them.
+        actor_id: Who speaks in user messages that carry no name.
+        observed_at: When messages were said that do not say it. ``zone``: by which clock, in minutes.
+        reader: Reads their contents.
 
     Raises:
         UsageError: It is none, is empty, or holds text or an image that cannot be stored.
@@ -69,7 +73,6 @@ def parse_messages(
     items = _items(messages)
     if len(items) > MAX_MESSAGES:
         raise UsageError(f"{len(items):,} messages in one call; the limit is {MAX_MESSAGES:,}: split them")
-    reader = ContentReader(vision)
     parsed = [
         m
         for n, item in enumerate(items)
@@ -106,7 +109,8 @@ def _message(
     where = f"message {number}"
     if isinstance(item, Message):
         _check_ready(item, where)
-        return item if item.content.strip() else None
+        text = check_text(reader.stored(item, item.role, item.content), where)
+        return replace(item, content=text) if text.strip() else None
     name: object = None
     said: object = None
     if isinstance(item, str):
@@ -129,11 +133,11 @@ def _message(
         raise UsageError(f"{where}: {_HELP}; not {type(item).__name__}")
     if not isinstance(role_name, str) or role_name not in _ROLES:
         raise UsageError(f"{where} has the role {role_name!r}; roles are user, assistant, system and tool")
+    role = _ROLES[role_name]
     text, images = reader.read(content, where)
-    check_text(text, where)
+    text = check_text(reader.stored(cast("object", item), role, text), where)
     if not text.strip():
         return None
-    role = _ROLES[role_name]
     if name is not None and role != "tool":
         speaker: str | None = check_id(name, f"{where}: name")
     else:

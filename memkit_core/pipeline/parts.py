@@ -77,6 +77,10 @@ class ContentReader:
             text += words
         return text, tuple(images)
 
+    def stored(self, item: object, role: str, text: str) -> str:  # noqa: ARG002 - a subclass reads them
+        """What is stored of a message: here the text of its content. ``item``: as the caller gave it."""
+        return text
+
     def _block(self, block: Mapping[str, Any], where: str) -> str | Image:
         kind = block.get("type")
         if kind in _TEXTS:

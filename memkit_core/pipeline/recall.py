@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .. import analysis
+from ..filters import Ne
 from ..protocols import Candidates, Query, Runtime, SearchRequest
 from ..types import Fact, MemoryRecord, Scope
+from .commit import PROCEDURAL
 from .services import Services
 
 T = TypeVar("T")
@@ -41,7 +43,8 @@ async def recall(
     if not state.live_memories:
         return Recalled(revision=state.revision, offered=tuple(() for _ in facts))
     settings = services.policies.decisions
-    query = Query(scope=scope, now=services.clock())
+    # The record of a run is a text of its own making: no fact corrects it, and it answers none.
+    query = Query(scope=scope, where=Ne("memory_type", PROCEDURAL), now=services.clock())
     if state.live_memories <= settings.small_scope:
         records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope))
         everything = tuple(range(len(records)))

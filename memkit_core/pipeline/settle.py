@@ -12,14 +12,17 @@ from ..protocols import ChangeSet, CommitReceipt, Runtime, StoredBatch, Unembedd
 from ..results import AddResult, Rejection, StageFailure
 from ..types import Decision
 from .account import Account
-from .commit import Batch, plan_commit, update_texts, write
+from .commit import PROCEDURAL, Batch, plan_commit, update_texts, write
 from .decide import decide
 from .earlier import earlier_messages
 from .embed import Embedded, embed
 from .extract import Extracted, extract
+from .ground import ground, sound_updates
+from .hooks import run_hooks
 from .index import index_committed
 from .job import options_of, read_job, zoned
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
+from .procedural import record_run
 from .recall import recall
 from .services import Services
 from .vision import describe, from_images, restored, waiting
@@ -88,16 +91,23 @@ class _Work:
             StorageError: So did the store.
         """
         rt, services = self._account, self._services
+        if self._request.options.memory_type == PROCEDURAL:
+            self._stage = "commit"
+            asked = read_job(self._batch.job).get("overview", True)
+            return await record_run(rt, services, self._batch, self._request, overview=asked)
         undescribed = await self._describe_images()
         request = self._request
         earlier = await earlier_messages(rt, services, self._batch)
         extracted = await extract(
             rt, services, request.messages, request.scope, prompt=request.prompt, earlier=earlier
         )
-        facts = from_images(extracted.facts, request.messages)
-        extracted = replace(extracted, facts=facts, rejected=undescribed + extracted.rejected)
+        drawn = from_images(extracted.facts, request.messages)
+        grounded = await ground(rt, services, drawn, request.messages, earlier=earlier)
+        facts, rejected = grounded.facts, undescribed + extracted.rejected + grounded.rejected
+        extracted = replace(extracted, facts=facts, rejected=rejected)
         texts = [message.content for message in request.messages] + [fact.text for fact in facts]
         embedded = await embed(rt, services, texts)
+        embedded = replace(embedded, failed=grounded.failed + embedded.failed)
         if not facts:
             receipt, outcome = await self._commit(extracted, embedded, (), (), None)
         else:
@@ -175,15 +185,18 @@ class _Work:
             recalled = await recall(rt, services, self._request.scope, facts, vectors)
             expires_at = self._request.options.expires_at
             decided = await decide(rt, services, facts, recalled, expires_at=expires_at)
-            extra = await embed(rt, services, update_texts(facts, decided.decisions))
+            decisions, unsound = sound_updates(
+                services, facts, decided.decisions, recalled.memories, self._request.messages
+            )
+            extra = await embed(rt, services, update_texts(facts, decisions))
             whole = Embedded(
                 vectors={**embedded.vectors, **extra.vectors}, failed=embedded.failed + extra.failed
             )
-            facts_and_rejected = replace(extracted, rejected=extracted.rejected + decided.rejected)
+            facts_and_rejected = replace(extracted, rejected=extracted.rejected + decided.rejected + unsound)
             self._stage = "commit"
             try:
                 return await self._commit(
-                    facts_and_rejected, whole, decided.decisions, recalled.memories, recalled.revision
+                    facts_and_rejected, whole, decisions, recalled.memories, recalled.revision
                 )
             except ConflictError:
                 # Another process wrote to this owner since recall: what is true has changed, decide again.
@@ -201,7 +214,6 @@ class _Work:
         revision: int | None,
     ) -> tuple[CommitReceipt, Outcome]:
         request, services, stored = self._request, self._services, self._batch
-        self._stage = "commit"
         batch = Batch(
             scope=request.scope,
             messages=request.messages,
@@ -212,13 +224,18 @@ class _Work:
             new_ids=[services.new_id() for _ in extracted.facts],
         )
         plan = plan_commit(batch, decisions, memories, skip_duplicates=True)
+        self._stage = "hook"
+        hooked = await run_hooks(self._account, services, plan, batch, stored.batch_id)
+        plan = hooked.plan
+        embedded = replace(embedded, failed=embedded.failed + hooked.failed)
+        self._stage = "commit"
         outcome = Outcome(
             mode="llm",
             batch_id=stored.batch_id,
             messages=len(request.messages),
             embedded=embedded,
             plan=plan,
-            rejected=extracted.rejected,
+            rejected=extracted.rejected + hooked.rejected,
             usage=self._account.bill.total,
         )
         changes = ChangeSet(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any, Final, cast
 
 from .. import analysis
@@ -27,6 +27,9 @@ CHARS_PER_CALL: Final = 20_000_000
 #: How much of a description, and of the words that stand in an image, is kept.
 _DESCRIPTION_CHARS: Final = 1_000
 _WORDS_CHARS: Final = 1_000
+
+#: An image as the job of a batch keeps it.
+_FIELDS: Final = tuple(one.name for one in fields(Image))
 
 _REFUSING: Final = ("not support", "only support", "unsupported", "no endpoints", "invalid content type")
 _ONLY_THIS_ONE: Final = ("format", "mime", "media type", "media_type", "too large", "size", "download")
@@ -82,7 +85,7 @@ def job_of(messages: Sequence[Message]) -> list[list[Any]]:
 
 
 def restored(
-    rows: Sequence[Sequence[Any]], units: Sequence[int], messages: Iterable[MessageRecord]
+    rows: Iterable[list[Any]], units: Sequence[int], messages: Iterable[MessageRecord]
 ) -> tuple[Message, ...]:
     """The messages with the images that a job has kept for them.
 
@@ -90,13 +93,12 @@ def restored(
         rows: As ``job_of`` made them. ``units``: what their positions count.
     """
     found: dict[int, Message] = {message.unit: message for message in messages}
-    for position, number, reference, source, detail, start, end in rows:
-        message = found.get(units[position])
+    for row in rows:
+        unit = units[int(row[0])]
+        message = found.get(unit)
         if message is not None:
-            image = Image(
-                number=number, reference=reference, source=source, detail=detail, start=start, end=end
-            )
-            found[units[position]] = replace(message, images=(*message.images, image))
+            image = Image(**dict(zip(_FIELDS, row[1:], strict=True)))
+            found[unit] = replace(message, images=(*message.images, image))
     return tuple(found.values())
 
 

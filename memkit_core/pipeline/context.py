@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from ..analysis import estimate_tokens as estimate_tokens
+from ..prompts.quoting import inline, quoted
 from ..results import ContextResult, Excerpt, SearchHit, SearchResult
 
 FENCE_OPEN: Final = "<memories>"
@@ -50,19 +50,9 @@ def context(found: SearchResult, *, token_budget: int) -> ContextResult:
 
 def _fact(hit: SearchHit) -> str:
     when = (hit.event_time or hit.valid_from).date().isoformat()
-    return f"- {_inline(hit.memory)} ({when})"
+    return f"- {inline(hit.memory)} ({when})"  # no other line ends so: a quotation ends with its quote
 
 
 def _quotation(excerpt: Excerpt) -> str:
     speaker = excerpt.actor_id or excerpt.role
-    return f"- {excerpt.observed_at.date().isoformat()} {_inline(speaker)} said: {_inline(excerpt.text)}"
-
-
-def _inline(text: str) -> str:
-    """One line that cannot close the frame: a JSON string body, with angle brackets escaped."""
-    return (
-        json.dumps(text, ensure_ascii=False)[1:-1]
-        .replace('\\"', '"')
-        .replace("<", "\u2039")
-        .replace(">", "\u203a")
-    )
+    return f"- {excerpt.observed_at.date().isoformat()} {quoted(speaker)} said: {quoted(excerpt.text)}"

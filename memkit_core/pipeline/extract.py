@@ -17,6 +17,7 @@ from .attributes import problem_with
 from .chunks import Chunk, chunks
 from .echo import drop_echoes, without_recalled
 from .services import Services
+from .trust import origin_of
 from .when import event_time
 
 _NO_STATEMENT: Final = FLAG_QUESTION | FLAG_SMALLTALK
@@ -227,7 +228,7 @@ def _fact(item: prompts.ExtractedFact, work: _Work, chunk: Chunk) -> tuple[Fact 
         context=chunk.span,
         event_time=when.time,
         actor_id=actor,
-        origin=_origin(cited or [message for _, message in chunk.pieces], all_of_them=not cited),
+        origin=origin_of(text, cites, [*((-1, message) for message in chunk.earlier), *chunk.pieces]),
         slot=slot_key(item.slot, item.about, actor),
         attributes=attributes,
     )
@@ -258,15 +259,3 @@ def _attributes(kind: str, given: Mapping[str, Any], work: _Work) -> tuple[dict[
     if problem is not None:
         return {}, f"its attributes do not fit the kind {kind!r} ({problem}): kept without them"
     return dict(given), None
-
-
-def _origin(messages: Sequence[Message], *, all_of_them: bool) -> str:
-    """Where a fact comes from: it is the user's word only if nothing less trusted may be behind it."""
-    origins = {message.origin for message in messages}
-    for doubtful in ("document", "tool"):
-        # Without citations, anything in the chunk may have been the source.
-        if doubtful in origins and (all_of_them or "user" not in origins):
-            return doubtful
-    if "user" in origins:
-        return "user"
-    return "assistant" if "assistant" in origins else messages[0].origin

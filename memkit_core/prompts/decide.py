@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..types import Fact, MemoryRecord, to_datetime
+from .quoting import quoted
 
 VERSION = "decide-1"
 
@@ -70,6 +70,6 @@ def build(
 
 
 def _line(number: int, text: str, time: int | None, actor_id: str | None) -> str:
-    actor = "" if actor_id is None else f" by {json.dumps(actor_id, ensure_ascii=False)}"
+    actor = "" if actor_id is None else f" by {quoted(actor_id)}"
     since = "" if time is None else f" {to_datetime(time):%Y-%m-%d}"
-    return f"{number}{since}{actor}: {json.dumps(text, ensure_ascii=False)}"
+    return f"{number}{since}{actor}: {quoted(text)}"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 
 from ..types import Message, to_datetime
+from .quoting import quoted
 
 VERSION = "extract-2"
 
@@ -139,8 +140,8 @@ def _kind(name: str, description: str, fields: Sequence[str]) -> str:
 
 
 def _line(message: Message) -> str:
-    actor = "" if message.actor_id is None else f" {json.dumps(message.actor_id, ensure_ascii=False)}"
-    return f"{said(message)} {message.role}{actor}: {json.dumps(message.content, ensure_ascii=False)}"
+    actor = "" if message.actor_id is None else f" {quoted(message.actor_id)}"
+    return f"{said(message)} {message.role}{actor}: {quoted(message.content)}"
 
 
 def said(message: Message) -> str:

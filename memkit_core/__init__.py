@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ConfigError,
         ConflictError,
         EmbeddingMismatchError,
+        HookError,
         IndexMismatchError,
         IntegrityError,
         MemkitError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         VisionUnsupportedError,
     )
     from .filters import And, Contains, Eq, Exists, Gt, Gte, IContains, In, Lt, Lte, Ne, Nin, Not, Or
+    from .hooks import Proposal
     from .memory import Memory
     from .results import (
         AddResult,
@@ -96,6 +98,7 @@ __all__ = [
     "HealthCheck",
     "HealthReport",
     "HistoryEvent",
+    "HookError",
     "IContains",
     "ImportResult",
     "In",
@@ -122,6 +125,7 @@ __all__ = [
     "NotFoundError",
     "Or",
     "OwnerUsage",
+    "Proposal",
     "ReindexResult",
     "ResetResult",
     "SchemaVersionError",
@@ -152,6 +156,7 @@ _HOMES = {
         "ConfigError",
         "ConflictError",
         "EmbeddingMismatchError",
+        "HookError",
         "IndexMismatchError",
         "IntegrityError",
         "MemkitError",
@@ -172,6 +177,7 @@ _HOMES = {
         *("And", "Contains", "Eq", "Exists", "Gt", "Gte", "IContains"),
         *("In", "Lt", "Lte", "Ne", "Nin", "Not", "Or"),
     ),
+    ".hooks": ("Proposal",),
     ".async_memory": ("AsyncMemory",),
     ".memory": ("Memory",),
     ".scoped": ("AsyncScopedMemory", "ScopedMemory"),

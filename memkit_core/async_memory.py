@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .admin import AdminVerbs, AsyncAdmin
 from .config import MemoryConfig
 from .engine import Engine
+from .hooks import Hook, check_hooks
 from .results import (
     AddResult,
     ContextResult,
@@ -51,8 +52,9 @@ class AsyncMemory:
         config: MemoryConfig | None = None,
         vector_store: VectorIndex | VectorStore | None = None,
         history_db_path: str | None = None,
+        hooks: Sequence[Hook] = (),
     ) -> None:
-        """Open a memory. See ``Memory``."""
+        """Open a memory. See ``Memory``; hooks may be coroutine functions too."""
         engine = Engine.open(
             config or MemoryConfig(),
             llm=llm,
@@ -60,6 +62,7 @@ class AsyncMemory:
             store=store,
             vector_store=vector_store,
             history_db_path=history_db_path,
+            hooks=check_hooks(hooks, may_suspend=True),
         )
         self._start(engine)
 

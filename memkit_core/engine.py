@@ -26,6 +26,7 @@ from .config import (
     plain,
 )
 from .errors import ConfigError, EmbeddingMismatchError, MemkitError, MemkitWarning, UsageError
+from .hooks import Hook, is_async
 from .models.embed import Embedder
 from .models.offline import offline_available
 from .models.resolve import resolve_chat_model, resolve_embeddings
@@ -62,6 +63,7 @@ class Engine:
         index: VectorIndex | None,
         settings: Settings | None = None,
         policies: Policies | None = None,
+        hooks: tuple[Hook, ...] = (),
     ) -> None:
         self.services = Services(
             store=store,
@@ -71,6 +73,7 @@ class Engine:
             index=index,
             settings=settings or Settings(),
             policies=policies or Policies(),
+            hooks=hooks,
         )
         self._gates = Gates()
         self._gather_workers = Workers(8, "memkit-gather")
@@ -98,6 +101,7 @@ class Engine:
         store: Any = None,
         vector_store: Any = None,
         history_db_path: str | None = None,
+        hooks: tuple[Hook, ...] = (),
     ) -> Engine:
         """An engine over the store that is named; objects given beside the configuration take its place.
 
@@ -121,7 +125,13 @@ class Engine:
             _check_identity(records, wrapped)
             settings = Settings(exact_scan_units=config.exact_scan_units, index_seconds=config.index_timeout)
             engine = cls(
-                store=records, chat=chat, embedder=wrapped, index=index, settings=settings, policies=config
+                store=records,
+                chat=chat,
+                embedder=wrapped,
+                index=index,
+                settings=settings,
+                policies=config,
+                hooks=hooks,
             )
             engine.silent = llm == VERBATIM or config.llm == VERBATIM
             claim_index(engine.services)
@@ -142,6 +152,11 @@ class Engine:
         chat = VERBATIM if services.chat is None else type(services.chat).__name__
         embedder = "keywords only" if services.embedder is None else services.embedder.model
         return f"{services.store.location!r}, llm={chat}, embedder={embedder}"
+
+    @property
+    def needs_loop(self) -> bool:
+        """Whether a hook is async, so that no add can end in the background."""
+        return any(is_async(hook) for hook in self.services.hooks)
 
     # ------------------------------------------------------------ work
 
@@ -194,7 +209,7 @@ class Engine:
         services = self.services
         if services.index is not None and isinstance(services.store, MaintainableStore):
             services.known.index_lost = services.index.name in services.store.index_rebuilds()
-        if services.chat is not None and services.store.pending_batches():
+        if services.chat is not None and not self.needs_loop and services.store.pending_batches():
             before = services.clock() - _RESUME_AGE
             self.background(flush(self.blocking, services, recorded_before=before))
         elif services.index is not None and (

@@ -12,6 +12,7 @@ MemkitError
 │   ├── ModelOutputError               the reply could not be used; keeps the raw text
 │   ├── VisionUnsupportedError         the chat model takes no images
 │   └── BudgetExceededError            not asked: a budget is spent
+├── HookError                          a hook failed, or answered what it may not
 ├── TransferError(ValueError)          an export file cannot be written or read; nothing was changed
 └── StorageError                       the record store failed
     ├── StorageUnavailableError        cannot be opened, read or written now
@@ -165,6 +166,14 @@ class ModelOutputError(ModelError):
 
 def _model_output(message: str, reason: str, raw: str) -> ModelOutputError:
     return ModelOutputError(message, reason=reason, raw=raw)
+
+
+class HookError(MemkitError):
+    """A hook raised, or answered something else than a proposal with allowed changes; ``__cause__`` says more.
+
+    Nothing was remembered. An ``add`` that a model works on stays pending; any other ``add`` raises this, and
+    nothing was changed.
+    """
 
 
 class TransferError(MemkitError, ValueError):

@@ -5,12 +5,13 @@ Signatures and wiring only: arguments are checked in ``verbs``, and the work is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .admin import Admin, AdminVerbs
 from .config import MemoryConfig
 from .engine import Engine
+from .hooks import Hook, check_hooks
 from .results import (
     AddResult,
     ContextResult,
@@ -57,6 +58,7 @@ class Memory:
         config: MemoryConfig | None = None,
         vector_store: VectorIndex | VectorStore | None = None,
         history_db_path: str | None = None,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         """Open a memory.
 
@@ -72,6 +74,8 @@ class Memory:
                 a LangChain vector store, or an index of ``memkit_core.indexes``. It is closed with the
                 memory; a LangChain vector store stays open.
             history_db_path: mem0's name for the SQLite file; memkit keeps history and memories in one.
+            hooks: Called with every ``Proposal`` of an ``add`` before it is committed: what they return is
+                kept, None is a veto.
 
         Raises:
             ConfigError: A model, store or setting does not exist or does not fit. Nothing was opened.
@@ -86,6 +90,7 @@ class Memory:
             store=store,
             vector_store=vector_store,
             history_db_path=history_db_path,
+            hooks=check_hooks(hooks, may_suspend=False),
         )
         self._start(engine)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..hooks import Hook
 from ..ledger import Ledger
 from ..models.embed import Embedder
 from ..policies import Policies
@@ -98,6 +99,7 @@ class Services:
     known: Known = field(default_factory=Known)
     in_flight: InFlight = field(default_factory=InFlight)
     ledger: Ledger = field(default_factory=Ledger)
+    hooks: tuple[Hook, ...] = ()
 
     @property
     def identity(self) -> EmbeddingIdentity | None:

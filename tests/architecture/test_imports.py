@@ -16,8 +16,8 @@ EVERYTHING = None
 #: Room -> the rooms it may import. ``__init__`` stands for memkit_core's public names.
 RULES: dict[str, set[str] | None] = {
     "__init__": {
-        *("admin_results", "async_memory", "config", "errors", "filters", "memory", "results", "scoped"),
-        "types",
+        *("admin_results", "async_memory", "config", "errors", "filters", "hooks", "memory", "results"),
+        *("scoped", "types"),
     },
     "checks": {"errors"},
     "images": set(),
@@ -30,11 +30,12 @@ RULES: dict[str, set[str] | None] = {
     "admin_results": {*VALUES, "results"},
     "runtime": VALUES,
     "policies": {"errors", "checks"},
+    "hooks": {"errors", "types"},
     "config": {*VALUES, "policies"},
     "prompts": {"types"},
     "models": {*VALUES, "policies", "prompts"},
     "ledger": {"types"},
-    "pipeline": {*BACKEND, "ledger", "models", "policies", "prompts", "results"},
+    "pipeline": {*BACKEND, "hooks", "ledger", "models", "policies", "prompts", "results"},
     "storage": BACKEND,
     "indexes": BACKEND,
     "graphs": BACKEND,

@@ -1,0 +1,246 @@
+"""The user's own code between decisions and the commit: it keeps, edits or vetoes each change.
+
+What is proposed is what the transaction would do, so that nothing comes between a hook and the store.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+from .. import analysis
+from ..errors import HookError, UsageError
+from ..hooks import EDITABLE, Hook, Proposal, hook_name
+from ..policies import KINDS
+from ..protocols import AddMemory, Change, RetireMemory, Runtime, UpdateMemory
+from ..results import Rejection, StageFailure
+from ..types import MemoryRecord, check_text, parse_time, to_datetime
+from .commit import Batch, Plan
+from .embed import embed
+from .ingest import parse_metadata
+from .services import Services
+
+_Proposed = AddMemory | UpdateMemory | RetireMemory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooked:
+    """The plan as the hooks leave it, what they vetoed, and embeddings of edited texts that failed."""
+
+    plan: Plan
+    rejected: tuple[Rejection, ...] = ()
+    failed: tuple[StageFailure, ...] = ()
+
+
+async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, batch_id: str) -> Hooked:
+    """Every change that adds, rewrites or retires a memory, shown to every hook in turn.
+
+    A veto of an ADD also takes back what would have made room for it.
+
+    Raises:
+        HookError: A hook raised, or answered what it may not. Nothing was changed.
+    """
+    if not services.hooks:
+        return Hooked(plan=plan)
+    targets = {memory.memory_id: memory for memory in plan.memories}
+    changes: list[Change | None] = []
+    rejected: list[Rejection] = []
+    vetoed: dict[str, str] = {}
+    written: list[str] = []
+    for change in plan.changes:
+        if not isinstance(change, _Proposed):
+            changes.append(change)
+            continue
+        before = _proposal(change, targets.get(change.memory_id), batch, batch_id)
+        after, by = await _asked(rt, services, before)
+        if after is None:
+            # No text: the result may be stored under an idempotency key, and a veto means what it says.
+            rejected.append(Rejection(item=f"{before.operation} {before.kind}", reason=f"vetoed by {by}"))
+            if isinstance(change, AddMemory):
+                vetoed[change.memory_id] = by
+            changes.append(None)
+        else:
+            changes.append(change if after == before else _edited(change, before, after, by))
+            if after.text != before.text:
+                written.append(after.text)
+    for number, planned in enumerate(changes):
+        heir = getattr(planned, "superseded_by", None)
+        if heir in vetoed:
+            reason = f"what would replace it was vetoed by {vetoed[heir]}"
+            rejected.append(Rejection(item="DELETE", reason=reason))
+            changes[number] = None
+    embedded = await embed(rt, services, written)
+    final = [_with_vector(change, embedded.vectors) for change in changes]
+    return Hooked(plan=_without(plan, final), rejected=tuple(rejected), failed=embedded.failed)
+
+
+def _without(plan: Plan, changes: Sequence[Change | None]) -> Plan:
+    """The plan with these changes, and without the decisions whose change is None."""
+    place: dict[int, int] = {}
+    kept: list[Change] = []
+    for number, change in enumerate(changes):
+        if change is not None:
+            place[number] = len(kept)
+            kept.append(change)
+    pairs = [
+        (decision, None if number is None else place[number])
+        for decision, number in zip(plan.decisions, plan.outcomes, strict=True)
+        if number is None or number in place
+    ]
+    return replace(
+        plan,
+        changes=tuple(kept),
+        decisions=tuple(decision for decision, _ in pairs),
+        outcomes=tuple(number for _, number in pairs),
+    )
+
+
+def _proposal(change: _Proposed, target: MemoryRecord | None, batch: Batch, batch_id: str) -> Proposal:
+    """A change as a hook sees it."""
+    scope = batch.scope
+    units = () if isinstance(change, RetireMemory) else change.sources
+    positions = [batch.units.index(unit) for unit in units]
+    common: dict[str, Any] = {
+        "user_id": scope.user_id,
+        "agent_id": scope.agent_id,
+        "run_id": scope.run_id,
+        "sources": tuple(
+            getattr(batch.messages[position], "message_id", f"{batch_id}:{position}")
+            for position in positions
+        ),
+        "cited": tuple(batch.messages[position].content for position in positions),
+        "reason": change.reason,
+    }
+    if isinstance(change, AddMemory):
+        return Proposal(
+            operation="ADD",
+            text=change.text,
+            kind=change.kind,
+            metadata=change.metadata,
+            attributes=change.attributes,
+            expires_at=None if change.expires_at is None else to_datetime(change.expires_at),
+            event_time=None if change.event_time is None else to_datetime(change.event_time),
+            actor_id=change.actor_id,
+            origin=change.origin,
+            support=change.support,
+            **common,
+        )
+    assert target is not None  # what changes a memory was decided against it
+    held: dict[str, Any] = {
+        "memory_id": target.memory_id,
+        "actor_id": target.actor_id,
+        "origin": target.origin,
+    }
+    if isinstance(change, RetireMemory):
+        return Proposal(
+            operation="DELETE",
+            text=target.text,
+            kind=target.kind,
+            metadata=target.metadata,
+            attributes=target.attributes,
+            support=target.support,
+            **held,
+            **common,
+        )
+    expires = target.expires_at if change.expires_at is None else change.expires_at
+    return Proposal(
+        operation="UPDATE",
+        text=target.text if change.text is None else change.text,
+        previous_text=target.text,
+        kind=target.kind if change.kind is None else change.kind,
+        metadata=target.metadata if change.metadata is None else change.metadata,
+        attributes=change.attributes,
+        expires_at=None if expires is None else to_datetime(expires),
+        event_time=None if change.event_time is None else to_datetime(change.event_time),
+        support=change.support,
+        **held,
+        **common,
+    )
+
+
+async def _asked(rt: Runtime, services: Services, proposal: Proposal) -> tuple[Proposal | None, str]:
+    """What all hooks make of a proposal, and who edited it last or vetoed it."""
+    by = ""
+    for hook in services.hooks:
+        name = hook_name(hook)
+        answer = await _call(rt, hook, name, proposal)
+        if answer is None:
+            return None, name
+        if answer == proposal:
+            continue
+        proposal, by = _checked(services, proposal, answer, name), name
+    return proposal, by
+
+
+async def _call(rt: Runtime, hook: Hook, name: str, proposal: Proposal) -> Proposal | None:
+    try:
+        answer: object = await rt.call(lambda: hook(proposal))
+        if inspect.isawaitable(answer):
+            answer = (await rt.gather(_awaited(answer)))[0]
+    except Exception as error:  # whatever a user's code raises becomes one typed error
+        raise HookError(f"the hook {name} failed: {type(error).__name__}") from error
+    if answer is not None and not isinstance(answer, Proposal):
+        raise HookError(f"the hook {name} returned {type(answer).__name__}: a Proposal or None is expected")
+    return answer
+
+
+async def _awaited(answer: Awaitable[object]) -> object:
+    return await answer
+
+
+def _checked(services: Services, before: Proposal, after: Proposal, name: str) -> Proposal:
+    """The edited copy, if only what may change has changed, and to something that can be stored."""
+    editable = () if before.operation == "DELETE" else EDITABLE
+    wrong = [
+        f.name
+        for f in fields(Proposal)
+        if f.name not in editable and getattr(after, f.name) != getattr(before, f.name)
+    ]
+    if wrong:
+        may = f"only {', '.join(editable)} may be" if editable else "a DELETE is kept or vetoed"
+        raise HookError(f"the hook {name} changed {', '.join(wrong)}: {may}")
+    if after.kind not in KINDS and after.kind not in services.policies.extraction.kinds:
+        raise HookError(f"the hook {name} made up a kind")
+    if before.operation == "UPDATE" and after.expires_at is None and before.expires_at is not None:
+        raise HookError(f"the hook {name} took an expiry away: it can be moved only")
+    try:
+        if not check_text(after.text, "text").strip():
+            raise UsageError("text is empty: return None to veto")
+        metadata = parse_metadata(after.metadata)
+        attributes = parse_metadata(after.attributes)
+        expires = (
+            None if after.expires_at is None else to_datetime(parse_time(after.expires_at, "expires_at"))
+        )
+    except UsageError as error:
+        raise HookError(f"the hook {name} returned what cannot be stored: {error}") from error
+    return replace(after, metadata=metadata, attributes=attributes, expires_at=expires)
+
+
+def _edited(change: _Proposed, before: Proposal, after: Proposal, by: str) -> Change:
+    """The change with what a hook edited."""
+    assert not isinstance(change, RetireMemory)  # nothing of a DELETE can be edited
+    same = after.text == before.text
+    expires = change.expires_at
+    if after.expires_at != before.expires_at:
+        expires = None if after.expires_at is None else parse_time(after.expires_at, "expires_at")
+    values: dict[str, Any] = {
+        "text": after.text,
+        "kind": after.kind,
+        "metadata": after.metadata,
+        "attributes": after.attributes,
+        "expires_at": expires,
+        "flags": analysis.text_flags(after.text),
+        "vector": change.vector if same else None,
+        # The model's reason may quote what a hook has taken out.
+        "reason": change.reason if same else f"edited by {by}",
+    }
+    return cast("Change", replace(change, **values))
+
+
+def _with_vector(change: Change | None, vectors: Mapping[str, Any]) -> Change | None:
+    """The change with the vector of the text that a hook wrote."""
+    if not isinstance(change, AddMemory | UpdateMemory) or change.text is None or change.vector is not None:
+        return change
+    return replace(change, vector=vectors.get(change.text))

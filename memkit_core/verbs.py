@@ -13,7 +13,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from . import analysis
 from .engine import Engine
@@ -33,6 +33,7 @@ from .pipeline.procedural import check_memory_type
 from .pipeline.runs import RunReader
 from .pipeline.search import AskedFor, search
 from .pipeline.settle import settle
+from .pipeline.trust import hides_untrusted
 from .pipeline.vision import check_sight
 from .policies import MAX_PROMPT_CHARS
 from .protocols import ChangeSet, CommitReceipt, Query, RetireMemory, Runtime, UpdateMemory
@@ -268,6 +269,7 @@ class Verbs:
             as_of=None if as_of is None else parse_time(as_of, "as_of"),
             actor_id=actor_id,
             spaces=_check_include(include),
+            quarantined="quarantined" in include,
             explain=explain,
         )
         return await search(self._rt, self.engine.services, asked)
@@ -302,7 +304,8 @@ class Verbs:
         services = self.engine.services
         where = await self._where(filters)
         at = None if as_of is None else parse_time(as_of, "as_of")
-        query = Query(scope=scope, where=where, now=services.clock(), valid_at=at)
+        hidden = hides_untrusted(services.policies.trust, where)
+        query = Query(scope=scope, where=where, now=services.clock(), valid_at=at, trusted_only=hidden)
         mark = _page_mark(scope, where, at)
         after = None if cursor is None else _read_cursor(cursor, mark)
         size = _check_limit(limit)
@@ -314,7 +317,9 @@ class Verbs:
     async def count(self, scope: Scope, *, filters: object) -> int:
         """See ``Memory.count``."""
         services = self.engine.services
-        query = Query(scope=scope, where=await self._where(filters), now=services.clock())
+        where = await self._where(filters)
+        hidden = hides_untrusted(services.policies.trust, where)
+        query = Query(scope=scope, where=where, now=services.clock(), trusted_only=hidden)
         return await self._rt.call(lambda: services.store.count(query))
 
     async def history(self, memory_id: str, scope: Scope | None) -> list[HistoryEvent]:
@@ -409,11 +414,15 @@ def _check_threshold(threshold: object) -> float | None:
 def _check_include(include: object) -> tuple[Space, ...]:
     names: dict[str, Space] = {"memories": "memory", "excerpts": "turn"}
     if isinstance(include, str) or not isinstance(include, Collection) or not include:
-        raise UsageError("include is a tuple of 'memories' and 'excerpts'")
-    unknown = [name for name in include if name not in names]  # pyright: ignore[reportUnknownVariableType]
+        raise UsageError("include is a tuple of 'memories', 'excerpts' and 'quarantined'")
+    given = list(cast("Collection[object]", include))
+    unknown = [name for name in given if name not in names and name != "quarantined"]
     if unknown:
-        raise UsageError(f"include knows 'memories' and 'excerpts', not {unknown!r:.80}")
-    return tuple(names[name] for name in include)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        raise UsageError(f"include knows 'memories', 'excerpts' and 'quarantined', not {unknown!r:.80}")
+    spaces = tuple(space for name, space in names.items() if name in given)
+    if not spaces:
+        raise UsageError("include says 'quarantined' beside 'memories' or 'excerpts', or both")
+    return spaces
 
 
 def _fingerprint(

@@ -19,6 +19,7 @@ from .outcome import AddRequest, Outcome, message_vectors, replayed
 from .parts import own_text
 from .services import Services
 from .settle import settle_within
+from .trust import screen
 from .vision import job_of as images_of
 
 
@@ -79,7 +80,8 @@ async def _add_as_it_is(account: Account, services: Services, request: AddReques
     """Statements or whole messages as memories: one embedding call, one transaction."""
     raw = request.mode == "raw"
     policy = services.policies.extraction
-    facts = raw_facts(request.messages) if raw else verbatim_facts(request.messages, request.scope, policy)
+    said = raw_facts(request.messages) if raw else verbatim_facts(request.messages, request.scope, policy)
+    facts, untrusted = screen(said, request.scope, services.policies.trust)
     if not raw:  # an image that no model has seen states nothing
         facts = tuple(fact for fact in facts if own_text(request.messages[fact.cites[0]]).strip())
     texts = [fact.text for fact in facts]
@@ -105,7 +107,7 @@ async def _add_as_it_is(account: Account, services: Services, request: AddReques
         messages=len(request.messages),
         embedded=replace(embedded, failed=embedded.failed + hooked.failed),
         plan=hooked.plan,
-        rejected=hooked.rejected,
+        rejected=untrusted + hooked.rejected,
         usage=account.bill.total,
     )
     vectors = {} if raw else message_vectors(request.messages, range(len(request.messages)), embedded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from .. import analysis
@@ -12,6 +12,7 @@ from ..protocols import Candidates, Query, Runtime, SearchRequest
 from ..types import Fact, MemoryRecord, Scope
 from .commit import PROCEDURAL
 from .services import Services
+from .trust import TRUSTED, hides_untrusted, trust_of
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ async def recall(
 ) -> Recalled:
     """Candidates for each fact: nearest by meaning, best by keyword, or the whole of a small scope.
 
+    What is in quarantine is a candidate for untrusted facts only.
+
     Args:
         vectors: One unit-length vector per fact, None without an embedding model.
     """
@@ -45,17 +48,21 @@ async def recall(
     settings = services.policies.decisions
     # The record of a run is a text of its own making: no fact corrects it, and it answers none.
     query = Query(scope=scope, where=Ne("memory_type", PROCEDURAL), now=services.clock())
+    hidden = hides_untrusted(services.policies.trust, None)
+    sparing = [hidden and trust_of(fact.origin, user_id=scope.user_id) == TRUSTED for fact in facts]
     if state.live_memories <= settings.small_scope:
         records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope))
-        everything = tuple(range(len(records)))
+        memories = tuple(reversed(records))
+        everything = tuple(range(len(memories)))
+        trusted = tuple(place for place in everything if memories[place].trust == TRUSTED)
         return Recalled(
             revision=state.revision,
-            memories=tuple(reversed(records)),
-            offered=tuple(everything for _ in facts),
+            memories=memories,
+            offered=tuple(trusted if spared else everything for spared in sparing),
         )
     requests = [
         SearchRequest(
-            query=query,
+            query=replace(query, trusted_only=sparing[number]),
             terms=analysis.query_terms(fact.text),
             vector=None if vectors is None else vectors[number],
             pool=settings.candidates_per_fact,

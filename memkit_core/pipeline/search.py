@@ -17,6 +17,7 @@ from .fuse import Ranked, fuse
 from .plan import Plan, plan
 from .propose import find_candidates
 from .services import Services
+from .trust import TRUSTED, hides_untrusted
 
 #: Candidates that each arm proposes; more than any reader reads, so that boosts can still lift one.
 _POOL = 100
@@ -26,7 +27,7 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedFor:
-    """A checked ``search`` call."""
+    """A checked ``search`` call. ``quarantined``: what is untrusted is asked for as well."""
 
     text: str
     scope: Scope
@@ -36,6 +37,7 @@ class AskedFor:
     as_of: Micros | None = None
     actor_id: str | None = None
     spaces: tuple[Space, ...] = ("memory",)
+    quarantined: bool = False
     explain: bool = False
 
 
@@ -56,7 +58,13 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
     """
     started = time.perf_counter()
     now = services.clock()
-    query = Query(scope=asked.scope, where=asked.where, now=now, valid_at=asked.as_of)
+    query = Query(
+        scope=asked.scope,
+        where=asked.where,
+        now=now,
+        valid_at=asked.as_of,
+        trusted_only=hides_untrusted(services.policies.trust, asked.where, asked=asked.quarantined),
+    )
     question: _Question | None = None
     look: _Look | None = None
     try:
@@ -180,8 +188,10 @@ async def _memories(
 
 
 def admitted(query: Query, record: MemoryRecord) -> bool:
-    """The one check of scope and currency that every hit passes, whoever proposed it."""
+    """The one check of scope, trust and currency that every hit passes, whoever proposed it."""
     if not query.scope.admits(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id):
+        return False
+    if query.trusted_only and record.trust != TRUSTED:
         return False
     if query.valid_at is None:
         return record.live(query.now)

@@ -25,6 +25,7 @@ from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
 from .recall import recall
 from .services import Services
+from .trust import screen
 from .vision import describe, from_images, restored, waiting
 
 
@@ -101,9 +102,11 @@ class _Work:
         extracted = await extract(
             rt, services, request.messages, request.scope, prompt=request.prompt, earlier=earlier
         )
-        drawn = from_images(extracted.facts, request.messages)
+        drawn, untrusted = screen(
+            from_images(extracted.facts, request.messages), request.scope, services.policies.trust
+        )
         grounded = await ground(rt, services, drawn, request.messages, earlier=earlier)
-        facts, rejected = grounded.facts, undescribed + extracted.rejected + grounded.rejected
+        facts, rejected = grounded.facts, undescribed + extracted.rejected + untrusted + grounded.rejected
         extracted = replace(extracted, facts=facts, rejected=rejected)
         texts = [message.content for message in request.messages] + [fact.text for fact in facts]
         embedded = await embed(rt, services, texts)

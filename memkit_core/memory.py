@@ -138,13 +138,14 @@ class Memory:
 
         Args:
             messages: A string, a dict or list of dicts in OpenAI's shape, LangChain messages, or (role, text)
-                pairs. ``name`` in a message says who speaks.
+                pairs. ``name`` in a message says who speaks. Images in them are described by the model.
             user_id, agent_id, run_id: Whose memory; at least one. The owner is the user if given, else the
                 agent, else the run; no call crosses owners.
             actor_id: Who speaks in user messages that carry no name.
             metadata: A JSON object kept with every memory of this call, for filters.
             infer: True: a model extracts facts and decides. False: every message is kept as it is.
-            memory_type: Reserved; only None is allowed in this release.
+            memory_type: ``"procedural_memory"`` records the run of an agent step by step, in one memory per
+                ``agent_id`` and ``run_id`` that further calls extend; None for everything else.
             prompt: Instructions for what is worth remembering, for this call alone, in place of the
                 configured ones.
             observed_at: When the messages were said, if not now (UTC if it names no zone). Dates such as
@@ -155,6 +156,7 @@ class Memory:
 
         Raises:
             UsageError: An argument is wrong. Nothing was changed.
+            VisionUnsupportedError: There are images and no model that can see. Nothing was changed.
             StorageError: The messages could not be stored. Nothing was changed.
         """
         return drive(

@@ -29,6 +29,7 @@ from pydantic import (
 from ..pipeline.ingest import parse_metadata
 from ..results import AddResult
 from ..types import FIRST_MICROS, FLAG_ASKS, FLAG_QUESTION, FLAG_SMALLTALK, LAST_MICROS, check_id, check_text
+from .jobs import Job, MemoryType
 
 FORMAT: Final = "memkit-export"
 VERSION: Final = 2
@@ -65,7 +66,7 @@ Slot = Annotated[
     Field(min_length=1),
     AfterValidator(lambda value: check_text(value, "a slot", max_chars=MAX_SLOT_CHARS)),
 ]
-Origin = Literal["user", "assistant", "tool", "document", "system"]
+Origin = Literal["user", "assistant", "tool", "document", "system", "image"]
 Flags = Annotated[int, Field(ge=0, le=_FLAGS)]
 
 
@@ -97,28 +98,6 @@ Vector = Annotated[
     BeforeValidator(_decoded),
     PlainSerializer(lambda raw: base64.b64encode(raw).decode("ascii"), when_used="json"),
 ]
-
-
-class _Job(BaseModel):
-    """What a pending batch is to be extracted with."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    metadata: Metadata
-    expires_at: Micros | None
-    memory_type: None
-
-
-def _job(text: str) -> str:
-    try:
-        _Job.model_validate_json(check_text(text, "a job", max_chars=2 * MAX_METADATA_CHARS))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"it is none of an add: {first['msg']}") from None
-    return text
-
-
-Job = Annotated[str, AfterValidator(_job)]
 
 
 class _Record(BaseModel):
@@ -252,7 +231,7 @@ class MemoryV1(_Scoped):
     revision: Annotated[int, Field(ge=1, lt=2**62)]
     actor_id: Id | None
     text: Text
-    memory_type: None
+    memory_type: MemoryType
     metadata: Metadata
     origin: Origin
     trust: Literal["trusted", "untrusted"]

@@ -107,6 +107,7 @@ def _message(
     item: object, number: int, actor_id: str | None, time: tuple[Micros, int], reader: ContentReader
 ) -> Message | None:
     where = f"message {number}"
+    whole = item  # before isinstance narrows it to a container of unknown items
     if isinstance(item, Message):
         _check_ready(item, where)
         text = check_text(reader.stored(item, item.role, item.content), where)
@@ -135,7 +136,7 @@ def _message(
         raise UsageError(f"{where} has the role {role_name!r}; roles are user, assistant, system and tool")
     role = _ROLES[role_name]
     text, images = reader.read(content, where)
-    text = check_text(reader.stored(cast("object", item), role, text), where)
+    text = check_text(reader.stored(whole, role, text), where)
     if not text.strip():
         return None
     if name is not None and role != "tool":

@@ -60,9 +60,7 @@ async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[
     """The call that stored a batch, as far as it still matters; messages deleted meanwhile are left out."""
     records = await rt.call(lambda: services.store.messages(batch.scope, batch.units))
     job = read_job(batch.job)
-    messages = restored(
-        job.get("images", ()), job.get("units", batch.units), [zoned(record, job) for record in records]
-    )
+    messages = restored(job.get("images", ()), [zoned(record, job) for record in records])
     request = AddRequest(
         scope=batch.scope,
         messages=messages,

@@ -81,24 +81,26 @@ def _profile(model: object) -> Mapping[str, object]:
 
 def job_of(messages: Sequence[Message]) -> list[list[Any]]:
     """The images of a batch as its job keeps them: the message's position, then the image's fields."""
-    return [[at, *astuple(image)] for at, message in enumerate(messages) for image in message.images]
+    return [
+        [_place(message, at), *astuple(image)]
+        for at, message in enumerate(messages)
+        for image in message.images
+    ]
 
 
-def restored(
-    rows: Iterable[list[Any]], units: Sequence[int], messages: Iterable[MessageRecord]
-) -> tuple[Message, ...]:
-    """The messages with the images that a job has kept for them.
+def _place(message: Message, at: int) -> int:
+    """A message's position in its batch, of which others may have been deleted meanwhile."""
+    return int(message.message_id.rpartition(":")[2]) if isinstance(message, MessageRecord) else at
 
-    Args:
-        rows: As ``job_of`` made them. ``units``: what their positions count.
-    """
-    found: dict[int, Message] = {message.unit: message for message in messages}
-    for row in rows:
-        unit = units[int(row[0])]
-        message = found.get(unit)
+
+def restored(rows: Iterable[list[Any]], messages: Iterable[MessageRecord]) -> tuple[Message, ...]:
+    """The messages with the images that a job has kept for them, ``rows`` as ``job_of`` made them."""
+    found: dict[int, Message] = {_place(message, 0): message for message in messages}
+    for position, *values in rows:
+        message = found.get(int(position))
         if message is not None:
-            image = Image(**dict(zip(_FIELDS, row[1:], strict=True)))
-            found[unit] = replace(message, images=(*message.images, image))
+            image = Image(**dict(zip(_FIELDS, values, strict=True)))
+            found[int(position)] = replace(message, images=(*message.images, image))
     return tuple(found.values())
 
 
@@ -236,8 +238,7 @@ async def _store(
     pairs = zip(batch.units, before, after, strict=True)
     texts = {unit: new.content for unit, old, new in pairs if old.content != new.content}
     job = json.loads(batch.job or "{}")
-    # Where messages were deleted meanwhile, positions are counted among those that are left.
-    job["images"], job["units"] = job_of(after), list(batch.units)
+    job["images"] = job_of(after)
     await rt.call(
         lambda: services.store.annotate_batch(
             batch.batch_id,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .async_memory import AsyncMemory
     from .config import EmbedderConfig, GraphStoreConfig, LlmConfig, MemoryConfig, VectorStoreConfig
     from .errors import (
+        BudgetExceededError,
         ConfigError,
         ConflictError,
         EmbeddingMismatchError,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
         ModelCallError,
         ModelError,
         ModelOutputError,
+        ModelTimeoutError,
+        ModelUnavailableError,
         NotFoundError,
         SchemaVersionError,
         StorageError,
@@ -78,6 +81,7 @@ __all__ = [
     "And",
     "AsyncMemory",
     "AsyncScopedMemory",
+    "BudgetExceededError",
     "ConfigError",
     "ConflictError",
     "Contains",
@@ -119,6 +123,8 @@ __all__ = [
     "ModelCallError",
     "ModelError",
     "ModelOutputError",
+    "ModelTimeoutError",
+    "ModelUnavailableError",
     "Ne",
     "Nin",
     "Not",
@@ -153,6 +159,7 @@ _HOMES = {
     ),
     ".config": ("EmbedderConfig", "GraphStoreConfig", "LlmConfig", "MemoryConfig", "VectorStoreConfig"),
     ".errors": (
+        "BudgetExceededError",
         "ConfigError",
         "ConflictError",
         "EmbeddingMismatchError",
@@ -165,6 +172,8 @@ _HOMES = {
         "ModelCallError",
         "ModelError",
         "ModelOutputError",
+        "ModelTimeoutError",
+        "ModelUnavailableError",
         "NotFoundError",
         "SchemaVersionError",
         "StorageError",

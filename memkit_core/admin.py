@@ -269,7 +269,8 @@ class Admin:
 
         Failed attempts included, replayed results once. What adds, updates, ``flush`` and upkeep spent on
         models is in the store before the verb returns; searches, and the last milliseconds of a write, a
-        second later or at ``close``. What this ``Memory`` did it counts at once.
+        second later or at ``close``. What this ``Memory`` did it counts at once. With ``costs.prices`` it
+        tells the money too: what is kept is tokens, so other prices count for the past as well.
 
         Args:
             user_id, agent_id, run_id: Only this owner; one of them.
@@ -281,7 +282,7 @@ class Admin:
         return drive(self._verbs.usage(scope_or_none(user_id, agent_id, run_id)))
 
     def health(self) -> HealthReport:
-        """Whether the parts work: store, vectors, pending work, derived index. A sick part raises nothing."""
+        """Whether the parts work: store, vectors, models, pending work, index. A sick part raises nothing."""
         return drive(self._verbs.health())
 
     def stats(self) -> StoreStats:

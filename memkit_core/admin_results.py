@@ -171,17 +171,22 @@ class ResetResult(Result):
 
 
 class OwnerUsage(Result):
-    """What one kind of operation cost for one owner; no id at all: nobody's in particular."""
+    """What one kind of operation cost for one owner; no id at all: nobody's in particular.
+
+    Attributes:
+        cost: Money by the present prices, None without prices.
+    """
 
     user_id: str | None = None
     agent_id: str | None = None
     run_id: str | None = None
     operation: str
     usage: Usage
+    cost: float | None = None
 
     def __repr__(self) -> str:
         owner = self.user_id or self.agent_id or self.run_id or "nobody"
-        return f"{owner!r} {self.operation}: {_cost(self.usage)}"
+        return f"{owner!r} {self.operation}: {_cost(self.usage)}{_money(self.cost)}"
 
     __str__ = __repr__
 
@@ -193,18 +198,28 @@ class UsageReport(Result):
         total: Everything together. ``operations``: by operation.
         owners: By owner and operation, the costliest first, at most a thousand.
         omitted: How many rows ``owners`` leaves out.
+        cost, costs: Money by the prices that the configuration has now, of all and by operation; None and
+            empty without prices.
     """
 
     total: Usage
     operations: dict[str, Usage] = Field(default_factory=dict[str, Usage])
     owners: list[OwnerUsage] = Field(default_factory=list[OwnerUsage])
     omitted: int = 0
+    cost: float | None = None
+    costs: dict[str, float] = Field(default_factory=dict[str, float])
 
     def __repr__(self) -> str:
-        lines = [f"UsageReport({_cost(self.total)})"]
-        return "\n".join([*lines, *(f"  {name}: {_cost(usage)}" for name, usage in self.operations.items())])
+        lines = [f"UsageReport({_cost(self.total)}{_money(self.cost)})"]
+        for name, usage in self.operations.items():
+            lines.append(f"  {name}: {_cost(usage)}{_money(self.costs.get(name))}")
+        return "\n".join(lines)
 
     __str__ = __repr__
+
+
+def _money(cost: float | None) -> str:
+    return "" if cost is None else f", costs {cost:.6g}"
 
 
 def _cost(usage: Usage) -> str:

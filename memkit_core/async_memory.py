@@ -45,7 +45,7 @@ class AsyncMemory:
 
     def __init__(
         self,
-        llm: str | BaseChatModel | None = None,
+        llm: str | BaseChatModel | Sequence[str | BaseChatModel] | None = None,
         embedder: str | Embeddings | None = "auto",
         store: str | os.PathLike[str] | RecordStore | None = None,
         *,

@@ -68,7 +68,8 @@ class MemoryConfig(Policies):
     """Everything a ``Memory`` can be told; how the pipeline behaves stands in ``Policies``.
 
     Attributes:
-        llm: None: verbatim mode, no model is ever called.
+        llm: None: verbatim mode, no model is ever called. A list: the first model, and what is asked in its
+            place, one after the other, where calling it fails.
         embedder: ``auto``: the offline model if its extra is installed, else keywords only. None: the latter.
         store: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite://:memory:``.
         history_db_path: mem0's name for the file that keeps the history. memkit keeps it with the memories,
@@ -80,7 +81,7 @@ class MemoryConfig(Policies):
             the process, and a power cut may lose the last ones.
     """
 
-    llm: LlmConfig | str | None = None
+    llm: LlmConfig | str | list[LlmConfig | str] | None = None
     embedder: EmbedderConfig | str | None = "auto"
     vector_store: VectorStoreConfig | None = None
     graph_store: GraphStoreConfig | None = None

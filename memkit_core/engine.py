@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from .budgets import Budgets
 from .config import (
     DEFAULT_STORE,
     INDEX_PROVIDERS,
@@ -26,17 +27,20 @@ from .config import (
     plain,
 )
 from .errors import ConfigError, EmbeddingMismatchError, MemkitError, MemkitWarning, UsageError
+from .gates import Gates
 from .hooks import Hook, is_async
+from .ledger import Ledger
+from .models.calling import Caller, models_of
 from .models.embed import Embedder
 from .models.offline import offline_available
-from .models.resolve import resolve_chat_model, resolve_embeddings
+from .models.resolve import resolve_chat_model, resolve_embeddings, with_fallbacks
 from .pipeline.flush import flush
 from .pipeline.index import claim_index, update_index
-from .pipeline.services import Services, Settings
+from .pipeline.services import Services, Settings, now_micros
 from .policies import Policies
 from .protocols import MaintainableStore, RecordStore, Runtime, VectorIndex
 from .results import FlushResult
-from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Gates, Ids, Workers, drive
+from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Ids, Workers, drive
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -65,6 +69,10 @@ class Engine:
         policies: Policies | None = None,
         hooks: tuple[Hook, ...] = (),
     ) -> None:
+        policies, ledger = policies or Policies(), Ledger()
+        budgets = None
+        if policies.costs.budget is not None:
+            budgets = Budgets(policies.costs, ledger, store, now_micros)
         self.services = Services(
             store=store,
             new_id=Ids(),
@@ -72,8 +80,11 @@ class Engine:
             embedder=embedder,
             index=index,
             settings=settings or Settings(),
-            policies=policies or Policies(),
+            policies=policies,
             hooks=hooks,
+            ledger=ledger,
+            caller=Caller(policies.resilience),
+            budgets=budgets,
         )
         self._gates = Gates()
         self._gather_workers = Workers(8, "memkit-gather")
@@ -149,7 +160,8 @@ class Engine:
     def describe(self) -> str:
         """Where it is and what it works with, without secrets."""
         services = self.services
-        chat = VERBATIM if services.chat is None else type(services.chat).__name__
+        models = () if services.chat is None else models_of(services.chat)
+        chat = ", then ".join(type(model).__name__ for model in models) or VERBATIM
         embedder = "keywords only" if services.embedder is None else services.embedder.model
         return f"{services.store.location!r}, llm={chat}, embedder={embedder}"
 
@@ -270,6 +282,8 @@ def _callers_level() -> int:
 def _chat(llm: Any) -> Any:
     if llm is None or llm == VERBATIM:
         return None
+    if isinstance(llm, list | tuple):
+        return with_fallbacks([_chat(one) for one in cast("list[Any]", llm)])
     if isinstance(llm, LlmConfig):
         return resolve_chat_model(llm.provider, config=plain(llm.config))
     return resolve_chat_model(llm)

@@ -87,7 +87,7 @@ class ModelCallError(ModelError):
 
 
 class ModelTimeoutError(ModelCallError):
-    """The model did not answer within ``resilience.timeout`` seconds. The call may still have been charged."""
+    """The model did not answer within ``resilience.timeout`` seconds. The call may still be charged."""
 
 
 class ModelUnavailableError(ModelCallError):

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -45,6 +46,10 @@ class Ledger:
         self._owed: dict[Key, Usage] = {}
         self._calls_owed = False
         self._timer: threading.Timer | None = None
+        self._bills: weakref.WeakSet[Bill] = weakref.WeakSet()
+        # How many are moving costs from a bill to the ledger or the store, and how many want that to rest.
+        self._traffic = threading.Condition()
+        self._moving = self._resting = 0
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
@@ -53,6 +58,58 @@ class Ledger:
     def keep_in(self, write: Callable[[Spent], None]) -> None:
         """Have what is owed written by this function. Without one it waits for the next transaction."""
         self._write = write
+
+    @contextmanager
+    def moving(self) -> Generator[None]:
+        """Around whatever takes costs from one place to another: they are seen in neither, or in both."""
+        self._check_process()
+        traffic = self._traffic
+        with traffic:
+            while self._resting:
+                traffic.wait()
+            self._moving += 1
+        try:
+            yield
+        finally:
+            with traffic:
+                self._moving -= 1
+                traffic.notify_all()
+
+    @contextmanager
+    def still(self) -> Generator[None]:
+        """Inside the block every cost is in one place: on a bill, in the ledger, or in the store."""
+        self._check_process()
+        traffic = self._traffic
+        with traffic:
+            self._resting += 1
+            try:
+                while self._moving:
+                    traffic.wait()
+            except BaseException:  # interrupted: the others go on
+                self._rested(traffic)
+                raise
+        try:
+            yield
+        finally:
+            with traffic:
+                self._rested(traffic)
+
+    def _rested(self, traffic: threading.Condition) -> None:
+        self._resting -= 1
+        traffic.notify_all()
+
+    def unwritten(self, owner: OwnerKey | None) -> Usage:
+        """What one owner (None: everybody) has spent and the store does not know yet; while ``still``."""
+        with self._lock:
+            parts = [usage for (key, _), usage in self._owed.items() if owner is None or key == owner]
+            parts += [bill.unwritten for bill in self._bills if owner is None or bill.owner == owner]
+        return sum(parts, Usage())
+
+    def opened(self, bill: Bill) -> None:
+        """A bill is begun."""
+        self._check_process()
+        with self._lock:
+            self._bills.add(bill)
 
     def owe(self, owner: OwnerKey | None, operation: str, usage: Usage) -> None:
         """Something was spent that no transaction holds yet."""
@@ -98,7 +155,7 @@ class Ledger:
             MemkitError: The store cannot be written. It is all still owed.
         """
         self._check_process()
-        with self._books:
+        with self.moving(), self._books:
             if self._write is None:
                 return
             with self._lock:
@@ -170,6 +227,17 @@ class Bill:
         self._started = self._written_until = time.perf_counter()
         self._ended: float | None = None
         self._closed = False
+        ledger.opened(self)
+
+    @property
+    def owner(self) -> OwnerKey | None:
+        """Whose costs they are."""
+        return self._key[0]
+
+    @property
+    def unwritten(self) -> Usage:
+        """What is neither written nor owed yet."""
+        return self._unwritten
 
     @property
     def total(self) -> Usage:
@@ -194,7 +262,7 @@ class Bill:
         If the block raises, all of it is still to be written. To be entered where the transaction is made:
         a caller that is cancelled meanwhile does not know what became of it.
         """
-        with self._ledger.carried() as owed:
+        with self._ledger.moving(), self._ledger.carried() as owed:
             own = self._take()
             try:
                 yield {**owed, self._key: owed[self._key] + own if self._key in owed else own}
@@ -208,12 +276,13 @@ class Bill:
         Returns:
             Whether a part that a model's call cost is not known to be written.
         """
-        with self._lock:
-            self._closed = True  # what a cancelled call spends from now on is owed at once
-        rest = self._take()
-        left = self._total if self._at_once else rest
-        if left.called or self._ended is not None:
-            self._ledger.owe(*self._key, rest)
+        with self._ledger.moving():
+            with self._lock:
+                self._closed = True  # what a cancelled call spends from now on is owed at once
+            rest = self._take()
+            left = self._total if self._at_once else rest
+            if left.called or self._ended is not None:
+                self._ledger.owe(*self._key, rest)
         return left.called
 
     def _now(self) -> float:

@@ -51,7 +51,7 @@ class Memory:
 
     def __init__(
         self,
-        llm: str | BaseChatModel | None = None,
+        llm: str | BaseChatModel | Sequence[str | BaseChatModel] | None = None,
         embedder: str | Embeddings | None = "auto",
         store: str | os.PathLike[str] | RecordStore | None = None,
         *,
@@ -64,7 +64,8 @@ class Memory:
 
         Args:
             llm: ``"openai:gpt-5-mini"`` or any LangChain chat model. None: verbatim mode, with one warning;
-                ``"verbatim"``: the same without it.
+                ``"verbatim"``: the same without it. A list: the first model, and what is asked in its place,
+                one after the other, where calling it fails.
             embedder: ``"openai:text-embedding-3-small"`` or any LangChain embeddings. ``"auto"``: the offline
                 model if the extra ``embedded`` is installed, else keywords only with one warning. None or
                 ``"none"``: keywords only.

@@ -206,7 +206,8 @@ class ResiliencePolicy(Part):
         timeout: Seconds that one call of a chat model may take, None: as long as its own client waits.
         attempts: How often one question is asked in all, if the provider fails in a way that may pass.
         max_wait: Seconds to wait before the next attempt at most, also if ``Retry-After`` says more.
-        breaker_failures: After so many failures in a row a model is not asked for ``breaker_seconds``.
+        breaker_failures: After so many calls in a row whose attempts all failed, a model is not asked for
+            ``breaker_seconds``.
         requests_per_second, tokens_per_minute: Limits on calls of chat models by one ``Memory``, None: none.
     """
 

@@ -16,16 +16,13 @@ import secrets
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
 from typing import Any, TypeVar
 
-from .errors import UsageError
+from .errors import ModelTimeoutError, UsageError
+from .gates import Gates, Pass
 from .types import EmbeddingCalls
 
 T = TypeVar("T")
@@ -50,136 +47,6 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     coroutine.close()
     name = getattr(coroutine, "__qualname__", "a coroutine")
     raise RuntimeError(f"{name} suspended under BlockingRuntime: the pipeline may only await its runtime")
-
-
-# ---------------------------------------------------------------- one at a time, for threads and tasks alike
-
-
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    """A place in a gate's queue; ``wake`` is called once, when the place is first."""
-
-    wake: Callable[[], None]
-    loop: asyncio.AbstractEventLoop | None = None
-    woken: bool = False
-
-
-@dataclass(slots=True)
-class _Gate:
-    queue: deque[_Ticket] = field(default_factory=deque[_Ticket])  # the first one holds the gate
-
-
-class Gates:
-    """Fair locks by key that threads and event-loop tasks wait for side by side.
-
-    A waiting task holds no thread, so that waiters can never starve the holder of one.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._gates: dict[Hashable, _Gate] = {}
-        self._pid = os.getpid()
-
-    def enter(self, key: Hashable, ticket: _Ticket) -> bool:
-        """Queue up; True if the gate is free and now held.
-
-        Raises:
-            UsageError: The wait could never end, since it would block the holder's own event loop.
-        """
-        if self._pid != os.getpid():  # holders and waiters are the parent's; they do not exist here
-            self._lock, self._gates, self._pid = threading.Lock(), {}, os.getpid()
-        with self._lock:
-            gate = self._gates.setdefault(key, _Gate())
-            if ticket.loop is None and gate.queue:
-                running = _running_loop()
-                if running is not None and any(other.loop is running for other in gate.queue):
-                    raise UsageError(
-                        "a sync call would wait for an async call that runs on this very event loop: "
-                        "use the async face (AsyncMemory, memory.aio) inside coroutines"
-                    )
-            gate.queue.append(ticket)
-            ticket.woken = len(gate.queue) == 1
-            return ticket.woken
-
-    def leave(self, key: Hashable, ticket: _Ticket) -> None:
-        """Let go, or give up the place in the queue; the next in line is woken. Twice is the same as once."""
-        with self._lock:
-            gate = self._gates.get(key)
-            if gate is None or ticket not in gate.queue:
-                return
-            held = gate.queue[0] is ticket
-            gate.queue.remove(ticket)
-            if not gate.queue:
-                del self._gates[key]
-            elif held:
-                gate.queue[0].woken = True
-                gate.queue[0].wake()
-
-    def blocking(self, key: Hashable) -> _BlockingPass:
-        """An ``async with`` that waits on the caller's thread."""
-        return _BlockingPass(self, key)
-
-    def suspending(self, key: Hashable) -> _SuspendingPass:
-        """An ``async with`` that waits on the caller's event loop."""
-        return _SuspendingPass(self, key)
-
-
-class _Pass(AbstractAsyncContextManager[None]):
-    def __init__(self, gates: Gates, key: Hashable) -> None:
-        self._gates = gates
-        self._key = key
-        self._ticket: _Ticket | None = None
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._ticket is not None
-        self._gates.leave(self._key, self._ticket)
-
-
-class _BlockingPass(_Pass):
-    async def __aenter__(self) -> None:
-        event = threading.Event()
-        self._ticket = _Ticket(event.set)
-        if not self._gates.enter(self._key, self._ticket):
-            try:
-                event.wait()
-            except BaseException:  # KeyboardInterrupt: give the place up before it goes on
-                self._gates.leave(self._key, self._ticket)
-                raise
-
-
-class _SuspendingPass(_Pass):
-    async def __aenter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            try:
-                loop.call_soon_threadsafe(_set, turn)
-            except RuntimeError:
-                # The loop was closed under its waiting task, which will never run again: pass the turn on.
-                threading.Thread(target=self._gates.leave, args=(self._key, ticket)).start()
-
-        self._ticket = ticket = _Ticket(wake, loop)
-        if not self._gates.enter(self._key, ticket):
-            try:
-                await turn
-            except BaseException:  # cancelled: give the place up before it goes on
-                self._gates.leave(self._key, ticket)
-                raise
-
-
-def _set(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 # ---------------------------------------------------------------- thread pools
@@ -311,9 +178,48 @@ class BlockingRuntime:
         """See ``Runtime.sleep``."""
         time.sleep(seconds)  # noqa: ASYNC251 - this runtime blocks on purpose
 
-    def exclusive(self, key: Hashable) -> _Pass:
+    async def bounded(
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        seconds: float,
+        late: Callable[[T | None, BaseException | None], None],
+    ) -> T:
+        """See ``Runtime.bounded``. The work runs on a thread of its own, in a copy of the context."""
+        context = contextvars.copy_context()
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result = context.run(lambda: drive(work()))
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+
+        # Its own thread, not a pool's: one that hangs for good must keep neither others nor the exit waiting.
+        threading.Thread(target=run, name="memkit-call", daemon=True).start()
+        try:
+            finished = bool(wait([done], seconds).done)
+        except BaseException:  # KeyboardInterrupt: the work goes on without us
+            done.add_done_callback(partial(_told, late))
+            raise
+        if not finished:
+            done.add_done_callback(partial(_told, late))
+            raise _too_late(seconds)
+        return done.result()
+
+    def exclusive(self, key: Hashable) -> Pass:
         """See ``Runtime.exclusive``."""
         return self._gates.blocking(key)
+
+
+def _told(late: Callable[[T | None, BaseException | None], None], done: Future[T]) -> None:
+    error = done.exception()
+    late(None if error is not None else done.result(), error)
+
+
+def _too_late(seconds: float) -> ModelTimeoutError:
+    return ModelTimeoutError(f"no answer within {seconds:g} s")
 
 
 def _in_copied_context(child: Coroutine[Any, Any, T]) -> Callable[[], T]:
@@ -377,6 +283,22 @@ class AsyncRuntime:
         """See ``Runtime.sleep``."""
         await asyncio.sleep(seconds)
 
-    def exclusive(self, key: Hashable) -> _Pass:
+    async def bounded(
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        seconds: float,
+        late: Callable[[T | None, BaseException | None], None],  # noqa: ARG002 - what is cancelled brings nothing back
+    ) -> T:
+        """See ``Runtime.bounded``. The work is cancelled when the time is over."""
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await work()
+        except TimeoutError as error:
+            if limit.expired():
+                raise _too_late(seconds) from error
+            raise
+
+    def exclusive(self, key: Hashable) -> Pass:
         """See ``Runtime.exclusive``."""
         return self._gates.suspending(key)

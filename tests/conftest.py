@@ -48,6 +48,12 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two attempts tests wait for a moment only, unless a provider asks for more."""
+    monkeypatch.setattr("memkit_core.models.calling._FIRST_WAIT", 0.001)
+
+
 @pytest.fixture(scope="session")
 def source_root() -> Path:
     """The source tree. ``MEMKIT_SOURCE_ROOT`` names it where only tests/ was copied to test a wheel."""

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..admin_results import HealthCheck, HealthReport, OwnerUsage, StoreStats, UsageReport
+from ..models.calling import models_of
 from ..pipeline.services import Services
+from ..policies import Prices
 from ..protocols import ClaimableIndex, InspectableIndex, MaintainableStore, Runtime
 from ..types import OwnerKey, Usage
 
@@ -35,17 +37,21 @@ async def usage(
     for (_, operation), spent in rows.items():
         operations[operation] = operations.get(operation, Usage()) + spent
     costliest = sorted(rows.items(), key=lambda row: (-row[1].total_tokens, -row[1].milliseconds))
+    prices, total = services.policies.costs.prices, sum(operations.values(), Usage())
     return UsageReport(
-        total=sum(operations.values(), Usage()),
+        total=total,
+        cost=None if prices is None else prices.cost(total),
+        costs={} if prices is None else {name: prices.cost(u) for name, u in sorted(operations.items())},
         operations=dict(sorted(operations.items())),
-        owners=[_of_owner(key, operation, spent) for (key, operation), spent in costliest[:_MAX_ROWS]],
+        owners=[_of_owner(*key, spent, prices) for key, spent in costliest[:_MAX_ROWS]],
         omitted=max(0, len(rows) - _MAX_ROWS),
     )
 
 
-def _of_owner(key: OwnerKey | None, operation: str, spent: Usage) -> OwnerUsage:
+def _of_owner(key: OwnerKey | None, operation: str, spent: Usage, prices: Prices | None) -> OwnerUsage:
     ids = {} if key is None else {f"{key.kind}_id": key.value}
-    return OwnerUsage(operation=operation, usage=spent, **ids)
+    cost = None if prices is None else prices.cost(spent)
+    return OwnerUsage(operation=operation, usage=spent, cost=cost, **ids)
 
 
 async def stats(rt: Runtime, store: MaintainableStore) -> StoreStats:
@@ -94,6 +100,15 @@ async def health(rt: Runtime, services: Services, store: MaintainableStore) -> H
         model = "none yet" if held is None else f"{held.model!r}, {held.dimension} dimensions"
         return model + (", some texts have none yet" if bare else "")
 
+    def breaker(model: object) -> Callable[[], Awaitable[str]]:
+        async def look() -> str:
+            found = services.caller.breaker(model)
+            if found.state != "closed":
+                raise RuntimeError(found.detail)
+            return found.detail
+
+        return look
+
     async def index() -> str:
         return await _index(rt, services, store)
 
@@ -101,6 +116,9 @@ async def health(rt: Runtime, services: Services, store: MaintainableStore) -> H
     await check("store writable", writable)
     await check("pending batches", batches)
     await check("vectors", vectors)
+    models = () if services.chat is None else models_of(services.chat)
+    for model in models if services.embedder is None else (*models, services.embedder):
+        await check(f"calls of {services.caller.breaker(model).name}", breaker(model))
     if services.index is not None:
         await check(f"index {services.index.name}", index)
     return HealthReport(checks=checks)

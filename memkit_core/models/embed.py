@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigError, ModelCallError, ModelError, ModelOutputError
 from ..types import EmbeddingIdentity, Usage
+from .offline import OfflineEmbeddings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,6 +113,20 @@ class Embedder:
     def scale(self) -> RelevanceScale:
         """How this model's cosines become relevance."""
         return relevance_scale(EmbeddingIdentity(self._model, self._dimension or 0))
+
+    @property
+    def label(self) -> str:
+        """How it is called in messages."""
+        return f"the embedding model {self._model!r}"
+
+    @property
+    def local(self) -> bool:
+        """Whether it is memkit's own, which computes here: there is nothing to wait for."""
+        return isinstance(self._embeddings, OfflineEmbeddings)
+
+    def portions(self, texts: Sequence[str]) -> list[list[str]]:
+        """The texts as they go into single calls of the model."""
+        return list(self._batches(texts))
 
     def calls(self, texts: int) -> int:
         """How many calls of the model it takes to embed so many texts."""

@@ -50,6 +50,28 @@ def resolve_chat_model(
     return cast("BaseChatModel", _built("chat", named, settings))
 
 
+def with_fallbacks(models: list[BaseChatModel | None]) -> BaseChatModel:
+    """The first model, with the others in its place where calling it fails.
+
+    Raises:
+        ConfigError: There is none, or one of them is None or no LangChain model.
+    """
+    if not models or None in models:
+        raise ConfigError(f"a list of chat models holds models, for instance [{_hint('chat')}, ...]")
+    if len(models) == 1:
+        return cast("BaseChatModel", models[0])
+    try:
+        from langchain_core.runnables import Runnable, RunnableWithFallbacks
+    except ImportError as error:
+        raise MissingDependencyError("a list of chat models", extra="models") from error
+    for model in models:
+        if not isinstance(model, Runnable):
+            raise ConfigError(f"in a list, a chat model is LangChain's; a {type(model).__name__} is not")
+    first, *others = cast("list[Any]", models)
+    chain: Any = RunnableWithFallbacks(runnable=first, fallbacks=others)
+    return cast("BaseChatModel", chain)
+
+
 def resolve_embeddings(
     embedder: str | Embeddings | Mapping[str, Any] | None, *, config: Mapping[str, Any] | None = None
 ) -> Embeddings | None:

@@ -10,8 +10,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import MissingDependencyError, ModelCallError, ModelError, ModelOutputError
+from ..errors import MemkitError, MissingDependencyError, ModelCallError, ModelError, ModelOutputError
 from ..types import Usage
+from .calling import Target, may_fall_back, models_of
 from .messages import content_text, reply_usage, stop_state
 from .replies import check_size, clean_value, decode_json
 from .ways import Attempt, Prompt, attempt, extended, rejected_way, ways
@@ -61,6 +62,7 @@ async def ask(
 ) -> Answer[S]:
     """The model's answer as an instance of ``schema``.
 
+    A model with fallbacks is taken apart: where calling the one fails, the next one is asked.
     It is asked for native structured output if it has that, else for a tool call, else for JSON in text. An
     empty, unreadable or invalid reply is answered once with what is wrong with it. If only some items of
     the list ``item_field`` are invalid, the good ones are kept without asking again.
@@ -76,22 +78,24 @@ async def ask(
 
     Raises:
         ModelCallError: The call failed; ``__cause__`` is the provider's error.
+        BudgetExceededError: The model was not asked.
         ModelOutputError: The reply cannot be used, with the reason and the raw reply.
-            Both carry the ``usage`` of everything that was tried.
+            All carry the ``usage`` of everything that was tried.
     """
-    question = _Question(rt, model, schema, item_field, name)
     prompt = list(messages)
-    try:
+    spent = Usage()
+    models = models_of(model)
+    for number, one in enumerate(models):
+        question = _Question(rt, one, schema, item_field, name, spent)
         try:
-            return await question.put(prompt)
-        except ModelOutputError as error:
-            if error.reason not in _REPAIRABLE:
+            return await question.answered(prompt)
+        except ModelError as error:
+            spent = error.usage = question.usage
+            last = number == len(models) - 1 or not isinstance(error, ModelCallError)
+            if last or not may_fall_back(model, error):
                 raise
-            _log.debug("%s: asking for a repair: %s", name, error.reason)
-            return await question.put(_repair(prompt, error))
-    except ModelError as error:
-        error.usage = question.usage
-        raise
+            _log.info("%s: %s: asking the fallback", name, type(error).__name__)
+    raise AssertionError("the last model returns or raises")
 
 
 @dataclass(slots=True)
@@ -105,6 +109,16 @@ class _Question(Generic[S]):
     name: str
     usage: Usage = field(default_factory=Usage)
 
+    async def answered(self, prompt: Prompt) -> Answer[S]:
+        """The answer, if need be by way of one repair."""
+        try:
+            return await self.put(prompt)
+        except ModelOutputError as error:
+            if error.reason not in _REPAIRABLE:
+                raise
+            _log.debug("%s: asking for a repair: %s", self.name, error.reason)
+            return await self.put(_repair(prompt, error))
+
     async def put(self, prompt: Prompt) -> Answer[S]:
         """Ask in the best way that the model accepts, and read the reply."""
         for way in ways():
@@ -116,6 +130,8 @@ class _Question(Generic[S]):
             except Exception as error:  # whatever a provider raises becomes one typed error
                 if rejected_way(self.model, way, error):
                     continue
+                if isinstance(error, MemkitError):  # it is typed already
+                    raise
                 raise _call_error(self.model, error) from error
             return self._read(reply)
         raise AssertionError("text is a way that every model accepts")
@@ -126,12 +142,13 @@ class _Question(Generic[S]):
             "run_name": self.name,
             "metadata": {"lc_source": "memkit"},
         }
+        target = Target(self.model, plan.runnable)
         try:
-            reply = await self.rt.chat(plan.runnable, plan.prompt, config)
+            reply = await self.rt.chat(target, plan.prompt, config)
         except Exception as error:
-            self.usage += failed_usage(error)
+            self.usage += target.spent if target.accounted else failed_usage(error)
             raise
-        self.usage += returned_usage(reply)
+        self.usage += target.spent if target.accounted else returned_usage(reply)
         return reply
 
     def _read(self, reply: Any) -> Answer[S]:

@@ -129,12 +129,20 @@ async def _look(
 async def _embed(rt: Runtime, services: Services, words: Plan) -> _Question:
     if services.embedder is None:
         return _Question()
+    calls = 0
+
+    async def once() -> Any:
+        nonlocal calls
+        calls += 1
+        return await rt.embed_query(embedder, words.embed_text)
+
+    embedder = services.embedder
     try:
-        vector = await rt.embed_query(services.embedder, words.embed_text)
+        vector = await services.caller.embed(rt, embedder, once)
     except ModelError as error:
         lost = f"keywords only, since the embedding model failed: {type(error).__name__}: {error}"
-        return _Question(degraded=(lost,), usage=Usage(embedding_calls=1))
-    return _Question(vector=vector, usage=Usage(embedding_calls=1))
+        return _Question(degraded=(lost,), usage=Usage(embedding_calls=calls))
+    return _Question(vector=vector, usage=Usage(embedding_calls=calls))
 
 
 def _rank(

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..budgets import Budgets
 from ..hooks import Hook
 from ..ledger import Ledger
+from ..models.calling import Caller
 from ..models.embed import Embedder
 from ..policies import Policies
 from ..protocols import RecordStore, VectorIndex
@@ -86,6 +88,7 @@ class Services:
 
     Attributes:
         new_id: Makes a fresh public id; later ones sort behind earlier ones.
+        budgets: What may be spent, None: anything.
     """
 
     store: RecordStore
@@ -100,6 +103,8 @@ class Services:
     in_flight: InFlight = field(default_factory=InFlight)
     ledger: Ledger = field(default_factory=Ledger)
     hooks: tuple[Hook, ...] = ()
+    caller: Caller = field(default_factory=Caller)
+    budgets: Budgets | None = None
 
     @property
     def identity(self) -> EmbeddingIdentity | None:

@@ -44,6 +44,22 @@ class Runtime(Protocol):
         """Nothing, later."""
         ...
 
+    async def bounded(
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        seconds: float,
+        late: Callable[[T | None, BaseException | None], None],
+    ) -> T:
+        """The result of a call of a model, if it comes within so many seconds.
+
+        Args:
+            late: Given the result, or the error, of work that could not be stopped, when it ends after all.
+
+        Raises:
+            ModelTimeoutError: It did not come in time.
+        """
+        ...
+
     def exclusive(self, key: Hashable) -> AbstractAsyncContextManager[None]:
         """``async with``: one holder of the key at a time, in this process, fair."""
         ...

@@ -134,6 +134,18 @@ class MaintainableStore(RecordStore, Protocol):
         """The totals by owner and operation, of one owner if given."""
         ...
 
+    def spending(self, owner: OwnerKey | None, kind: str, period: str) -> Usage:
+        """What chat models cost one owner (None: everybody) in a period, as ``record_usage`` was told.
+
+        Args:
+            kind: ``day``, ``month`` or ``ever``.
+            period: Which one, as ``types.period_of`` writes it. Earlier ones are not kept.
+
+        Raises:
+            IntegrityError: It is damaged.
+        """
+        ...
+
     def counts(self) -> dict[str, int]:
         """How many rows there are of each kind; keywords are left out, which nothing counts quickly."""
         ...

@@ -195,8 +195,8 @@ class FaultyChatModel(ScriptedChatModel):
     Args:
         replies: The good replies; a failing call uses none of them up.
         faults: One name for every call, or one name (or None) per call in order; further calls are good.
-            Names: timeout, reset, rate_limit (429 with Retry-After), server_error (500), empty, truncated,
-            malformed, refusal, prose, huge (10 MB).
+            Names: timeout, reset, rate_limit (429 with Retry-After), server_error (500), unauthorized (401),
+            bad_request (400), empty, truncated, malformed, refusal, prose, huge (10 MB).
         native, tools, delay: As for ``ScriptedChatModel``.
     """
 

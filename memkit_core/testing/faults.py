@@ -28,6 +28,8 @@ CALL_FAULTS: Final[Mapping[str, Callable[[], Exception]]] = {
     "timeout": lambda: TimeoutError("the request timed out"),
     "reset": lambda: ConnectionResetError("connection reset by peer"),
     "rate_limit": lambda: ProviderFault("rate limit exceeded", status_code=429, headers={"retry-after": "1"}),
+    "unauthorized": lambda: ProviderFault("invalid api key", status_code=401),
+    "bad_request": lambda: ProviderFault("the context is too long", status_code=400),
     "server_error": lambda: ProviderFault("internal server error", status_code=500),
 }
 

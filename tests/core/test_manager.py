@@ -338,7 +338,7 @@ def test_model_down_truncated_empty_and_no_facts_are_four_outcomes(open_memory):
     from langchain_core.messages import AIMessage
 
     cut = AIMessage('{"facts": []}', response_metadata={"finish_reason": "length"})
-    memory = open_memory(ConnectionError("no route"), cut, "", "", {"facts": []})
+    memory = open_memory(*[ConnectionError("no route")] * 3, cut, "", "", {"facts": []})
     down, truncated, empty, none = (memory.add(f"message {n}", user_id="u") for n in range(4))
     assert isinstance(down.failed[0].error, ModelCallError)
     assert isinstance(down.failed[0].error.__cause__, ConnectionError)
@@ -371,7 +371,7 @@ def test_pending_work_survives_a_restart(open_memory):
 def test_a_failing_embedding_model_costs_recall_and_nothing_else(open_memory, tmp_path):
     from memkit_core.testing import FaultyEmbeddings
 
-    broken = FaultyEmbeddings(HashEmbeddings(dimension=64), faults=["timeout"] * 2)
+    broken = FaultyEmbeddings(HashEmbeddings(dimension=64), faults=["timeout"] * 6)
     memory = open_memory(facts("Likes green tea"), embedder=broken)
     result = memory.add("I like green tea", user_id="u")
     assert result.status == "partial"

@@ -166,7 +166,9 @@ def test_a_search_goes_with_the_next_write_of_anybody(tmp_path):
     store = tmp_path / "m.db"
     with (
         Memory(llm="verbatim", embedder="none", store=store) as other,
-        Memory(llm="verbatim", embedder=FaultyEmbeddings(faults=[None, "timeout"]), store=store) as memory,
+        Memory(
+            llm="verbatim", embedder=FaultyEmbeddings(faults=[None, *["timeout"] * 3]), store=store
+        ) as memory,
     ):
         memory.add("I like tea", user_id="ana")
         found = memory.search("tea", user_id="ana")
@@ -191,11 +193,11 @@ def test_a_search_is_written_without_a_further_write(tmp_path):
 
 
 def test_every_operation_that_calls_a_model_is_recorded(tmp_path):
-    embeddings = FaultyEmbeddings(HashEmbeddings(dimension=8), faults=["timeout"])
+    embeddings = FaultyEmbeddings(HashEmbeddings(dimension=8), faults=["timeout"] * 3)
     moved = FaultyEmbeddings(HashEmbeddings(dimension=16))
     with Memory(llm=CountingModel(good), embedder=embeddings, store=tmp_path / "m.db") as memory:
-        memory.add("I like tea", user_id="u", infer=False)  # 1: fails
-        memory.flush()  # 2: the missing vector
+        memory.add("I like tea", user_id="u", infer=False)  # 1 to 3: fails
+        memory.flush()  # 4: the missing vector
         assert memory.admin.usage().operations["flush"].embedding_calls == 1
         item = memory.get_all(user_id="u").results[0]
         memory.update(item.id, "I like coffee")
@@ -234,11 +236,11 @@ def test_an_update_that_fails_has_cost_its_call(tmp_path):
 
 
 def test_many_texts_are_many_calls(tmp_path):
-    embeddings = FaultyEmbeddings(HashEmbeddings(dimension=8), faults=[None, None, "timeout"])
+    embeddings = FaultyEmbeddings(HashEmbeddings(dimension=8), faults=[None, None, *["timeout"] * 3])
     with Memory(llm="verbatim", embedder=embeddings, store=tmp_path / "m.db") as memory:
         result = memory.add([f"Row {n}" for n in range(600)], user_id="u", infer=False)
         assert result.failed
-        assert result.usage.embedding_calls == embeddings.attempts == 3
+        assert result.usage.embedding_calls == embeddings.attempts == 5
         memory.flush()
         assert memory.admin.usage().total.embedding_calls == embeddings.attempts
 

@@ -27,7 +27,7 @@ from .settings import put
 from .upgrade import UPGRADES
 
 APPLICATION_ID: Final = 0x6D6B6974  # "mkit"
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 _IDLE_READERS: Final = 8
 #: Connections in use at a fork, in the child. Their threads stayed behind, so they cannot be closed.
 _inherited: Final[list[Connection]] = []

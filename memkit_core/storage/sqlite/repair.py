@@ -32,6 +32,7 @@ from .inspection import Inspection, lenient
 from .pool import SCHEMA_VERSION
 from .reindex import drop_strays, rebuild_owner
 from .rows import MEMORY, RETIRED, TURN
+from .spending import inspect_spending
 
 
 def inspect(connection: Connection, step: Callable[[int], None]) -> Inspection:
@@ -47,6 +48,7 @@ def inspect(connection: Connection, step: Callable[[int], None]) -> Inspection:
         "memories": lambda: inspect_memories(connection, seen),
         "events": lambda: inspect_history(connection, seen),
         "usage": lambda: inspect_usage(connection, seen),
+        "spending": lambda: inspect_spending(connection, seen),
         "counts": lambda: inspect_counts(connection, seen),
         "names": lambda: inspect_names(connection, seen),
         "work": lambda: inspect_work(connection, seen),

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
 _TABLES: Final = (
     "owners actors memories events batches sessions messages sources postings unit_stats vectors"
-    " metadata_keys index_work space_changes usage"
+    " metadata_keys index_work space_changes usage spending"
 ).split()
 
 

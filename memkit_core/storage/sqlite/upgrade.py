@@ -10,6 +10,7 @@ from .driver import Connection
 from .rows import checksum, digest
 from .seals import NO_TALLY, USAGE_SUMMED, WORK_SUM, owner_seal
 from .settings import REBUILD, start_counts
+from .spending import start_spending
 from .tallies import present_all
 
 
@@ -43,4 +44,4 @@ def _add_checksums(connection: Connection) -> None:
 
 
 #: Behind the statements of the migration with this number.
-UPGRADES: Final[Mapping[int, Callable[[Connection], None]]] = {3: _add_checksums}
+UPGRADES: Final[Mapping[int, Callable[[Connection], None]]] = {3: _add_checksums, 5: start_spending}

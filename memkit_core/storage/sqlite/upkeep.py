@@ -11,6 +11,7 @@ from . import settings, vectors
 from .reindex import rebuild_terms
 from .rows import MEMORY, SPACE_NAMES, TURN, checksum
 from .seals import WORK_SUM, WORK_SUMMED
+from .spending import read_spending
 from .usage import read_counts, read_usage, record_usage
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ class Upkeep:
         """See ``MaintainableStore.usage``."""
         with self._pool.read() as connection:
             return read_usage(connection, owner)
+
+    def spending(self, owner: OwnerKey | None, kind: str, period: str) -> Usage:
+        """See ``MaintainableStore.spending``."""
+        with self._pool.read() as connection:
+            return read_spending(connection, owner, kind, period)
 
     def counts(self) -> dict[str, int]:
         """See ``MaintainableStore.counts``."""

@@ -11,6 +11,7 @@ from . import settings
 from .driver import Connection
 from .rows import checksum
 from .seals import USAGE_SUMMED
+from .spending import add_spending
 from .tallies import Tally, settle
 
 _REPLACE: Final = f"INSERT OR REPLACE INTO usage ({USAGE_SUMMED}, crc32) VALUES ({', '.join('?' * 8)})"
@@ -19,6 +20,7 @@ _COUNTED: Final = "owners memories messages events batches sessions sources vect
 
 def add_usage(connection: Connection, owner: int, spent: Mapping[str, Usage]) -> None:
     """Add to an owner's totals (0: nobody's). What did not match its checksum before does not afterwards."""
+    add_spending(connection, owner, spent.values())
     for operation, usage in spent.items():
         there = connection.execute(
             f"SELECT {USAGE_SUMMED}, crc32 FROM usage WHERE owner = ? AND operation = ?", (owner, operation)

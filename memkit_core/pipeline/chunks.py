@@ -11,7 +11,7 @@ from ..analysis import estimate_tokens
 from ..types import Message
 
 #: What a message costs beside its text: number, time, role, quotes.
-_LINE_TOKENS: Final = 16
+LINE_TOKENS: Final = 16
 _SEGMENT: Final = re.compile(
     r"[^.!?\n\u3002\uff01\uff1f]*[.!?\n\u3002\uff01\uff1f]+\s*|[^.!?\n\u3002\uff01\uff1f]+"
 )
@@ -54,8 +54,8 @@ def chunks(
     starts: list[int] = []
     size = 0
     for number, (_, piece) in enumerate(pieces):
-        cost = _LINE_TOKENS + estimate_tokens(piece.content)
-        if not starts or size + cost > chunk_tokens + _LINE_TOKENS:
+        cost = LINE_TOKENS + estimate_tokens(piece.content)
+        if not starts or size + cost > chunk_tokens + LINE_TOKENS:
             starts.append(number)
             size = 0
         size += cost
@@ -70,7 +70,7 @@ def _carried(before: Sequence[Message], budget: int) -> tuple[Message, ...]:
     """The latest of what was said before, as much as fits; at least the end of the last message."""
     carried: list[Message] = []
     for message in reversed(before):
-        left = budget - _LINE_TOKENS
+        left = budget - LINE_TOKENS
         cost = estimate_tokens(message.content)
         if cost > left:
             if not carried and left > 0:

@@ -166,7 +166,7 @@ def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, *, repla
     )
 
 
-def _positions(fact: Fact, messages: Sequence[Message]) -> Sequence[int]:
+def positions(fact: Fact, messages: Sequence[Message]) -> Sequence[int]:
     """The messages a fact rests on: those cited, else all that it was drawn from."""
     if fact.cites:
         return fact.cites
@@ -174,7 +174,7 @@ def _positions(fact: Fact, messages: Sequence[Message]) -> Sequence[int]:
 
 
 def _sources(batch: Batch, fact: Fact) -> tuple[int, ...]:
-    return tuple(batch.units[position] for position in _positions(fact, batch.messages))
+    return tuple(batch.units[position] for position in positions(fact, batch.messages))
 
 
 def update_texts(facts: Sequence[Fact], decisions: Sequence[Decision]) -> list[str]:
@@ -225,7 +225,7 @@ def _known(memories: Sequence[MemoryRecord], decision: Decision) -> MemoryChange
 
 def _holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
     """Since when a fact holds: when it happened, at the latest when it was last said."""
-    said = max(messages[position].observed_at for position in _positions(fact, messages))
+    said = max(messages[position].observed_at for position in positions(fact, messages))
     return said if fact.event_time is None else min(said, fact.event_time)
 
 

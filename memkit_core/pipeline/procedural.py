@@ -11,7 +11,7 @@ from ..errors import ConflictError, ModelError, UsageError
 from ..filters import And, Eq, Exists, Filter, Not
 from ..models.structured import ask
 from ..prompts import procedural as prompt
-from ..protocols import AddMemory, Change, ChangeSet, Query, StoredBatch, UpdateMemory
+from ..protocols import AddMemory, Change, ChangeSet, Completion, Query, StoredBatch, UpdateMemory
 from ..results import AddResult, StageFailure
 from ..types import MAX_TEXT_CHARS, Decision, MemoryRecord, MessageRecord, Scope
 from .account import Account
@@ -277,9 +277,15 @@ async def _commit(
             changes=changes,
             expected_revision=run.revision,
             message_vectors=message_vectors(request.messages, batch.units, embedded),
-            complete=batch.batch_id if done else None,
-            lease=batch.lease if done else None,
-            result=outcome.stored if done and request.idempotency_key is not None else None,
+            complete=(
+                Completion(
+                    batch_id=batch.batch_id,
+                    lease=batch.lease,
+                    result=outcome.stored if request.idempotency_key is not None else None,
+                ),
+            )
+            if done
+            else (),
             indexes=services.indexes,
             embedding=services.identity,
         ),

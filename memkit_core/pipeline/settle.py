@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ConflictError, MemkitError, StorageError
-from ..protocols import ChangeSet, CommitReceipt, Runtime, StoredBatch, Unembedded
+from ..protocols import ChangeSet, CommitReceipt, Completion, Runtime, StoredBatch, Unembedded
 from ..results import AddResult, Rejection, StageFailure
-from ..types import Decision
+from ..types import Decision, Micros
 from .account import Account
 from .commit import PROCEDURAL, Batch, plan_commit, update_texts, write
 from .decide import decide
@@ -21,6 +21,7 @@ from .ground import ground, sound_updates
 from .hooks import run_hooks
 from .index import index_committed
 from .job import options_of, read_job, zoned
+from .joint import Part, join, shares
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
 from .recall import recall
@@ -47,7 +48,7 @@ async def settle_within(
             return replayed(batch)
         request, batch = await restore(account, services, batch)
     services.in_flight.enter(batch.batch_id, batch.recorded_at)
-    work = _Work(account, services, batch, request)
+    work = Work(account, services, [Part(batch=batch, request=request)])
     try:
         return await work.run()
     except MemkitError as error:
@@ -72,21 +73,23 @@ async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[
     return request, replace(batch, units=tuple(record.unit for record in records))
 
 
-class _Work:
-    """One batch on its way from messages to a commit."""
+class Work:
+    """One batch, or several that are extracted together, on the way from messages to one commit."""
 
-    def __init__(self, account: Account, services: Services, batch: StoredBatch, request: AddRequest) -> None:
+    def __init__(self, account: Account, services: Services, parts: Sequence[Part]) -> None:
         self._account = account
         self._services = services
-        self._batch = batch
-        self._request = request
+        self._parts = parts
+        whole = join(parts)
+        self._batch = whole.batch
+        self._request = whole.request
         self._stage = "extract"
 
     async def run(self) -> AddResult:
-        """The result of the whole way.
+        """The result of the whole way; of several batches it tells everything, under the first one's name.
 
         Raises:
-            ModelError: A model failed; the batch is still pending.
+            ModelError: A model failed; the batches are still pending.
             StorageError: So did the store.
         """
         rt, services = self._account, self._services
@@ -129,14 +132,18 @@ class _Work:
         self._stage = "extract"
         return rejected
 
-    async def give_back(self, error: MemkitError) -> AddResult:
-        """What came of the batch: pending, with the reason, unless somebody else has finished it."""
+    async def give_back(self, error: Exception, *, not_before: Micros = 0) -> AddResult:
+        """What came of the batch: pending, with the reason, unless somebody else has finished it.
+
+        Args:
+            not_before: When it may be tried again, unless somebody asks for that.
+        """
         failed = [StageFailure.of(self._stage, error)]
         batch, count, account = self._batch, len(self._request.messages), self._account
         try:
-            await account.call(lambda: self._release(type(error).__name__))
+            await account.call(lambda: self._release(type(error).__name__, not_before))
             stands = await account.call(lambda: self._services.store.batch(batch.batch_id))
-            if stands is not None and stands.state == "done":
+            if len(self._parts) == 1 and stands is not None and stands.state == "done":
                 usage = account.bill.finish()
                 if stands.result is not None:
                     return replayed(stands).model_copy(update={"usage": usage})
@@ -148,13 +155,14 @@ class _Work:
             failed.append(StageFailure.of("commit", storage_error))
         return pending(batch.batch_id, count, failed=failed, usage=account.bill.finish())
 
-    def _release(self, error: str) -> None:
-        """Let go of the batch; what the attempt cost is in the same transaction."""
-        batch = self._batch
-        with self._account.bill.carrying() as spent:
-            self._services.store.release_batch(
-                batch.batch_id, batch.lease, error=error, not_before=0, usage=spent
-            )
+    def _release(self, error: str, not_before: Micros) -> None:
+        """Let go of the batches; what the attempt cost is in the same transaction as the first of them."""
+        for part in self._parts:
+            batch = part.batch
+            with self._account.bill.carrying() as spent:
+                self._services.store.release_batch(
+                    batch.batch_id, batch.lease, error=error, not_before=not_before, usage=spent
+                )
 
     async def _embed_messages(self) -> Sequence[StageFailure]:
         """Make what waits for extraction findable by meaning too."""
@@ -245,10 +253,20 @@ class _Work:
             changes=plan.changes,
             expected_revision=revision,
             message_vectors=message_vectors(request.messages, stored.units, embedded),
-            complete=stored.batch_id,
-            lease=stored.lease,
-            result=outcome.stored if request.idempotency_key is not None else None,
+            complete=self._completions(outcome, batch),
             indexes=services.indexes,
             embedding=services.identity,
         )
         return await write(self._account, services, changes), outcome
+
+    def _completions(self, outcome: Outcome, batch: Batch) -> tuple[Completion, ...]:
+        """All the batches, each to be done with what its own messages made."""
+        told = shares(outcome, batch.facts, self._parts)
+        return tuple(
+            Completion(
+                batch_id=part.batch.batch_id,
+                lease=part.batch.lease,
+                result=share.stored if part.request.idempotency_key is not None else None,
+            )
+            for part, share in zip(self._parts, told, strict=True)
+        )

@@ -140,10 +140,17 @@ class RecordStore(Protocol):
         lease_micros: int,
         owner: OwnerKey | None = None,
         recorded_before: Micros | None = None,
+        batch_ids: Collection[str] | None = None,
+        except_ids: Collection[str] = (),
+        early: bool = False,
     ) -> list[StoredBatch]:
         """Lease pending batches, oldest first; one under an unexpired lease or before its time is skipped.
 
-        ``recorded_before`` leaves out younger batches that nobody has tried yet: somebody may be at it.
+        Args:
+            limit: How many at most; fewer if their jobs are long.
+            recorded_before: Leave out younger batches that nobody has tried yet: somebody may be at it.
+            batch_ids: None but these. ``except_ids``: none of these.
+            early: Also those whose time has not come.
         """
         ...
 

@@ -193,6 +193,21 @@ Change = AddMemory | UpdateMemory | RetireMemory | CiteMemory | AmendMemory | Re
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A pending batch that a commit finishes.
+
+    Attributes:
+        lease: What it was claimed under, None: not claimed.
+        result: Makes the JSON to keep with it for its idempotency key, from what became of the changes.
+            Called inside the transaction; if it raises, nothing is applied.
+    """
+
+    batch_id: str
+    lease: str | None = None
+    result: Callable[[tuple[Applied, ...]], str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSet:
     """Everything one transaction does.
 
@@ -206,9 +221,8 @@ class ChangeSet:
             the batch turns out to be a replay.
         batch: New messages to store in the same transaction.
         message_vectors: Vectors of stored messages, by unit (by position in ``batch`` if that is given).
-        complete: Batch to mark done, with the lease it was claimed under (None: not claimed).
-        result: Makes the JSON to keep with the completed batch for its idempotency key, from what became of
-            the changes. Called inside the transaction; if it raises, nothing is applied.
+        complete: Pending batches of this owner to mark done.
+        result: As in ``Completion``, for ``batch``.
         indexes: Names of derived indexes that need work for every touched unit.
     """
 
@@ -218,8 +232,7 @@ class ChangeSet:
     expected_revision: int | None = None
     batch: NewBatch | None = None
     message_vectors: Mapping[int, Vector] = field(default_factory=dict[int, Vector])
-    complete: str | None = None
-    lease: str | None = None
+    complete: tuple[Completion, ...] = ()
     result: Callable[[tuple[Applied, ...]], str] | None = None
     indexes: tuple[str, ...] = ()
     embedding: EmbeddingIdentity | None = None

@@ -12,6 +12,7 @@ from ..protocols import (
     Candidates,
     ChangeSet,
     CommitReceipt,
+    Completion,
     NewBatch,
     Query,
     RecordStore,
@@ -49,6 +50,11 @@ def commit(
 ) -> CommitReceipt:
     """Commit some changes at once."""
     return store.commit(ChangeSet(scope=scope, recorded_at=at, changes=changes, **options))
+
+
+def done(batch_id: str, lease: str | None = None) -> tuple[Completion, ...]:
+    """What a commit says that finishes one batch."""
+    return (Completion(batch_id=batch_id, lease=lease),)
 
 
 def remember(

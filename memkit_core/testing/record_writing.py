@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from ..errors import ConflictError, EmbeddingMismatchError, NotFoundError, UsageError
 from ..filters import parse_filter
-from ..protocols import ChangeSet, RecordStore, RetireMemory, StoredBatch, UpdateMemory
+from ..protocols import ChangeSet, Completion, RecordStore, RetireMemory, StoredBatch, UpdateMemory
 from ..types import EmbeddingIdentity, Micros, Ref, Scope
 from .record_helpers import (
     ANN,
@@ -18,6 +20,7 @@ from .record_helpers import (
     add_of,
     batch_of,
     commit,
+    done,
     everything,
     query,
     remember,
@@ -260,11 +263,11 @@ class LeaseConformance:
         assert self._claim(store) == []
         for lease in (None, "stolen"):
             with pytest.raises(ConflictError):
-                commit(store, add_of("x"), complete=batch.batch_id, lease=lease)
-        commit(store, add_of("x"), complete=batch.batch_id, lease=claimed.lease)
+                commit(store, add_of("x"), complete=done(batch.batch_id, lease))
+        commit(store, add_of("x"), complete=done(batch.batch_id, claimed.lease))
         assert store.pending_batches() == 0
         with pytest.raises(ConflictError):
-            commit(store, add_of("y"), complete=batch.batch_id, lease=claimed.lease)
+            commit(store, add_of("y"), complete=done(batch.batch_id, claimed.lease))
         assert store.count(query()) == 1
 
     def test_lease_runs_out_and_release(self, store: RecordStore) -> None:
@@ -274,7 +277,7 @@ class LeaseConformance:
         (second,) = self._claim(store, now=T0 + 2 * MINUTE)
         assert second.attempts == 2
         with pytest.raises(ConflictError):
-            commit(store, complete=batch.batch_id, lease=lost.lease)
+            commit(store, complete=done(batch.batch_id, lost.lease))
         store.release_batch(batch.batch_id, lost.lease, error="not mine", not_before=T0)
         assert self._claim(store, now=T0 + 2 * MINUTE) == []
         store.release_batch(batch.batch_id, second.lease, error="down", not_before=T0 + 5 * MINUTE)
@@ -300,10 +303,42 @@ class LeaseConformance:
         for lease in (None, "stolen"):
             with pytest.raises(ConflictError):
                 store.annotate_batch(batch.batch_id, lease, texts={second: "x"}, job="x", now=T0)
-        commit(store, complete=batch.batch_id, lease=claimed.lease)
+        commit(store, complete=done(batch.batch_id, claimed.lease))
         with pytest.raises(ConflictError):
             store.annotate_batch(batch.batch_id, claimed.lease, texts={second: "x"}, job="x", now=T0)
         assert [m.content for m in store.messages(ANN, (second,))] == ["what I said"]
+
+    def test_several_batches_in_one_commit_or_none(self, store: RecordStore) -> None:
+        first, second = (batch_of([text], job="{}", idempotency_key=text, fingerprint=text) for text in "ab")
+        units = [store.append(batch).units[0] for batch in (first, second)]
+        claimed = self._claim(store)
+        changes = [add_of("from a", sources=(units[0],)), add_of("from b", sources=(units[1],))]
+        lost = [claimed[0], replace(claimed[1], lease="stolen")]
+        for leased in (lost, [*claimed, claimed[0]]):
+            with pytest.raises(ConflictError):
+                commit(store, *changes, complete=tuple(c for b in leased for c in done(b.batch_id, b.lease)))
+        assert (store.count(query()), store.pending_batches()) == (0, 2)
+        told = tuple(
+            Completion(batch_id=b.batch_id, lease=b.lease, result=result)
+            for b, result in zip(
+                claimed, (lambda a: a[0].record.text, lambda a: a[1].record.text), strict=True
+            )
+        )
+        commit(store, *changes, complete=told)
+        assert (store.count(query()), store.pending_batches()) == (2, 0)
+        again = [store.append(replace(batch, batch_id=str(uuid4()))) for batch in (first, second)]
+        assert [(b.result, b.state, b.replayed) for b in again] == [
+            ("from a", "done", True),
+            ("from b", "done", True),
+        ]
+
+    def test_claim_some_of_them(self, store: RecordStore) -> None:
+        one, two, three = (store.append(batch_of([text], job="{}")).batch_id for text in "abc")
+        (claimed,) = self._claim(store, batch_ids=[one], recorded_before=T0 + MINUTE)
+        store.release_batch(one, claimed.lease, error="down", not_before=T0 + MINUTE)
+        assert [b.batch_id for b in self._claim(store, batch_ids=[one, two])] == [two]
+        assert [b.batch_id for b in self._claim(store, except_ids=[three], early=True)] == [one]
+        assert [b.batch_id for b in self._claim(store, early=True)] == [three]
 
     def test_release_without_a_claim_counts(self, store: RecordStore) -> None:
         batch = batch_of(["to do"], job="{}")

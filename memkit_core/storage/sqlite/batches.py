@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ...errors import ConflictError, UsageError
@@ -19,6 +19,8 @@ from .usage import record_usage
 
 #: A longer pause than this between two messages begins a new session.
 SESSION_GAP: Final[Micros] = 30 * 60 * 1_000_000
+#: Characters of jobs that are claimed at once, unless a single one is longer.
+_CLAIMED_CHARS: Final = 64_000_000
 
 
 _BATCH_INSERT: Final = (
@@ -193,6 +195,18 @@ def complete_batch(
     return int(row[0])
 
 
+def _as_fit(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The first rows of ``BATCH_COLUMNS``, as many as memory is meant for: jobs may hold images."""
+    fitting, chars = list[tuple[Any, ...]](), 0
+    for row in rows:
+        job = batch_of(row).job
+        chars += len(job or "")
+        if fitting and chars > _CLAIMED_CHARS:
+            break
+        fitting.append(row)
+    return fitting
+
+
 def claim(
     connection: Connection,
     *,
@@ -201,6 +215,9 @@ def claim(
     lease_micros: int,
     owner: OwnerKey | None,
     recorded_before: Micros | None,
+    batch_ids: Collection[str] | None,
+    except_ids: Collection[str],
+    early: bool,
 ) -> list[StoredBatch]:
     """See ``RecordStore.claim_batches``."""
     condition, values = "", list[Any]()
@@ -210,13 +227,22 @@ def claim(
     if recorded_before is not None:
         condition += " AND (attempts > 0 OR recorded_at < ?)"
         values.append(recorded_before)
+    if not early:
+        condition += " AND not_before <= ?"
+        values.append(now)
+    if batch_ids is not None:
+        condition += " AND uuid IN (SELECT value FROM json_each(?))"
+        values.append(json.dumps(list(batch_ids)))
+    if except_ids:
+        condition += " AND uuid NOT IN (SELECT value FROM json_each(?))"
+        values.append(json.dumps(list(except_ids)))
     rows = connection.execute(
-        f"SELECT {BATCH_COLUMNS} FROM batches WHERE pending = 1 AND not_before <= ?"
+        f"SELECT {BATCH_COLUMNS} FROM batches WHERE pending = 1"
         f" AND (lease_until IS NULL OR lease_until <= ?){condition} ORDER BY id LIMIT ?",
-        (now, now, *values, limit),
-    ).fetchall()
+        (now, *values, limit),
+    )
     claimed: list[StoredBatch] = []
-    for row in rows:
+    for row in _as_fit(rows):
         lease = secrets.token_hex(16)
         connection.execute(
             "UPDATE batches SET lease = ?, lease_until = ?, attempts = attempts + 1 WHERE id = ?",

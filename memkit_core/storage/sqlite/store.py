@@ -206,6 +206,9 @@ class SqliteStore(Upkeep):
         lease_micros: int,
         owner: OwnerKey | None = None,
         recorded_before: Micros | None = None,
+        batch_ids: Collection[str] | None = None,
+        except_ids: Collection[str] = (),
+        early: bool = False,
     ) -> list[StoredBatch]:
         """See ``RecordStore.claim_batches``."""
         return self._writer.run(
@@ -216,6 +219,9 @@ class SqliteStore(Upkeep):
                 lease_micros=lease_micros,
                 owner=owner,
                 recorded_before=recorded_before,
+                batch_ids=batch_ids,
+                except_ids=except_ids,
+                early=early,
             )
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ... import analysis
 from ...errors import ConflictError, NotFoundError, UsageError
-from ...protocols import AddMemory, Applied, CiteMemory, CommitReceipt, RetireMemory, StoredBatch
+from ...protocols import AddMemory, Applied, CiteMemory, CommitReceipt, Completion, RetireMemory, StoredBatch
 from ...types import MemoryRecord, Micros
 from .batches import complete_batch, insert_batch, owner_for_writing, replay
 from .draft import Draft, next_unit
@@ -99,36 +99,31 @@ class _Commit:
             self._draft.count_batch()
             self._first_message = stored.units[0] if stored.units else 0
             self._message_ids = {unit: f"{stored.batch_id}:{i}" for i, unit in enumerate(stored.units)}
-        if changes.complete is not None:
-            self._complete(changes.complete)
+        for completion in changes.complete:
+            self._complete(completion)
         if self._prepared.batch is None:
             self._read_message_ids()
         applied = [self._apply(change) for change in self._prepared.prepared]
         self._store_message_vectors()
         self._draft.flush()
-        if changes.result is not None:
-            stored = self._keep_result(changes.result(tuple(applied)), stored)
+        for completion in changes.complete:
+            if completion.result is not None:
+                self._keep_result(completion.batch_id, completion.result(tuple(applied)))
+        if changes.result is not None and stored is not None and stored.state == "done":
+            stored = replace(stored, result=changes.result(tuple(applied)))
+            self._keep_result(stored.batch_id, stored.result)
         return applied, stored, self._draft.written
 
-    def _keep_result(self, result: str, stored: StoredBatch | None) -> StoredBatch | None:
-        """Store the result with the batch that this commit finished, if any; returns the new batch."""
-        uuid = self._changes.complete
-        if uuid is None and stored is not None and stored.state == "done":
-            uuid = stored.batch_id
-        if uuid is not None:
-            connection = self._connection
-            (batch,) = connection.execute("SELECT id FROM batches WHERE uuid = ?", (uuid,)).fetchone()
-            connection.execute("UPDATE batches SET result = ? WHERE id = ?", (result, batch))
-            seal_batch(connection, batch)
-        return replace(stored, result=result) if stored is not None and uuid == stored.batch_id else stored
+    def _keep_result(self, batch_id: str, result: str | None) -> None:
+        """Store the result with a batch that this commit has finished."""
+        connection = self._connection
+        (batch,) = connection.execute("SELECT id FROM batches WHERE uuid = ?", (batch_id,)).fetchone()
+        connection.execute("UPDATE batches SET result = ? WHERE id = ?", (result, batch))
+        seal_batch(connection, batch)
 
-    def _complete(self, batch_id: str) -> None:
+    def _complete(self, completion: Completion) -> None:
         row = complete_batch(
-            self._connection,
-            self._owner,
-            batch_id,
-            lease=self._changes.lease,
-            now=self._now,
+            self._connection, self._owner, completion.batch_id, lease=completion.lease, now=self._now
         )
         if self._draft.batch is None:
             self._draft.batch = row

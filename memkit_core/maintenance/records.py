@@ -259,7 +259,7 @@ class MemoryV1(_Scoped):
             raise ValueError("valid_to: a version that is no longer current has an end")
         elif self.deleted_at not in (None, self.retired_at):
             raise ValueError("deleted_at: a deleted version ends when it is deleted")
-        elif (self.superseded_by == self.memory_id) != (self.deleted_at is None):
+        elif not self._names_successor():
             raise ValueError(
                 "superseded_by: an updated version names its own memory, a deleted one never does"
             )
@@ -267,10 +267,21 @@ class MemoryV1(_Scoped):
             raise ValueError("sources: one is named twice")
         return self
 
+    def _names_successor(self) -> bool:
+        return (self.superseded_by == self.memory_id) == (self.deleted_at is None)
+
     def _check_current(self) -> None:
         for name in ("valid_to", "deleted_at", "superseded_by"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name}: a current version has neither an end nor a successor")
+
+
+class Amendment(_Record):
+    """Until this knowledge time a closed version was believed to end like that."""
+
+    until: Micros
+    valid_to: Micros
+    superseded_by: Id | None
 
 
 class Memory(MemoryV1):
@@ -279,6 +290,29 @@ class Memory(MemoryV1):
     slot: Slot | None = None
     support: Literal["supported", "doubtful"] | None = None
     attributes: Metadata = Field(default_factory=dict[str, Any])
+    amendments: Annotated[list[Amendment], Field(max_length=1_000_000)] = Field(
+        default_factory=list[Amendment]
+    )
+
+    @model_validator(mode="after")
+    def _check_amendments(self) -> Self:
+        if not self.amendments:
+            return self
+        if self.retired_at is None or self.valid_to is None:
+            raise ValueError("amendments: only a version that is no longer current has any")
+        times = [one.until for one in self.amendments]
+        ends = [*(one.valid_to for one in self.amendments), self.valid_to]
+        if times != sorted(set(times)) or ends != sorted(ends, reverse=True) or ends[-1] < self.valid_from:
+            raise ValueError("amendments: each lets the version hold for a shorter time, later known")
+        return self
+
+    def _names_successor(self) -> bool:
+        # The first of them tells how it was closed.
+        named = self.amendments[0].superseded_by if self.amendments else self.superseded_by
+        if self.deleted_at is not None:
+            return named != self.memory_id
+        born_closed = self.revision == 1 and self.retired_at == self.recorded_at
+        return born_closed or named == self.memory_id
 
 
 class Event(_Record):
@@ -286,7 +320,7 @@ class Event(_Record):
 
     kind: Literal["event"]
     memory_id: Id
-    operation: Literal["ADD", "UPDATE", "DELETE"]
+    operation: Literal["ADD", "UPDATE", "DELETE", "AMEND", "RESTORE"]
     revision: Annotated[int, Field(ge=1, lt=2**62)]
     reason: Remark
     actor_id: Id | None
@@ -298,6 +332,12 @@ class EventV1(Event):
     """An entry of version 1, with its number in the store that wrote it."""
 
     sequence: Annotated[int, Field(ge=1, lt=2**62)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.operation in ("AMEND", "RESTORE"):
+            raise ValueError("operation: there was none of that name")
+        return self
 
 
 class End(_Record):

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from .record_reading import ReadingConformance
 from .record_search import SearchConformance
+from .record_time import TimeConformance
 from .record_writing import LeaseConformance, WritingConformance
 
 
-class RecordStoreConformance(WritingConformance, LeaseConformance, ReadingConformance, SearchConformance):
+class RecordStoreConformance(
+    WritingConformance, LeaseConformance, ReadingConformance, SearchConformance, TimeConformance
+):
     """Every test of the contract of ``RecordStore``. Each takes an empty store from the fixture ``store``."""

@@ -19,7 +19,7 @@ from memkit_core.types import Scope
 
 from .worlds import build, downgrade, downgrade_to_3, seen
 
-TRUTH = ("owners", "batches", "messages", "memories", "events", "sources", "usage")
+TRUTH = ("owners", "batches", "messages", "memories", "events", "sources", "usage", "amendments")
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +65,15 @@ def lost(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("table", TRUTH)
 def test_a_lost_row_is_told_before_and_after_a_repair(sound: Path, tmp_path: Path, table: str) -> None:
-    key = "rowid" if table not in ("sources", "usage") else "*"
+    key = "rowid" if table not in ("sources", "usage", "amendments") else "*"
     every = rows(sound, table, key)
     path = tmp_path / "memkit.db"
     for row in (every[0], every[len(every) // 2], every[-1]):
         shutil.copy(sound, path)
         if key == "rowid":
             change(path, f"DELETE FROM {table} WHERE rowid = {row[0]}")
+        elif table == "amendments":
+            change(path, f"DELETE FROM amendments WHERE unit = {row[0]} AND until = {row[1]}")
         elif table == "sources":
             change(path, f"DELETE FROM sources WHERE memory = {row[0]} AND message = {row[1]}")
         else:

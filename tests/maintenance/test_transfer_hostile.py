@@ -190,7 +190,6 @@ HOSTILE: dict[str, Callable[[list[Line]], object]] = {
     "heard of in the far future": message(hidden_at=SOON),
     "to be tried in the far future": first("batch", lambda r: r.update(not_before=SOON), pending=1),
     "replaced by itself": deleted(lambda r, _: r["memory_id"]),
-    "replaced by an older one": deleted(lambda _, rest: rest[0]["memory_id"]),
     "replaced by somebody else's": deleted(
         lambda r, rest: next(o["memory_id"] for o in rest[::-1] if o["user_id"] != r["user_id"])
     ),

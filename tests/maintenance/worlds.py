@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from memkit_core import Memory, StorageError
-from memkit_core.protocols import AddMemory, ChangeSet, NewBatch, RecordStore
+from memkit_core.protocols import (
+    AddMemory,
+    AmendMemory,
+    Change,
+    ChangeSet,
+    NewBatch,
+    RecordStore,
+    RestoreMemory,
+    RetireMemory,
+    UpdateMemory,
+)
 from memkit_core.storage.sqlite import open_sqlite
 from memkit_core.storage.sqlite.pool import APPLICATION_ID, statements_of
 from memkit_core.storage.sqlite.rows import checksum, digest
@@ -103,7 +113,7 @@ def build(path: Path, *, seed: int = 7, plain: bool = False) -> None:
 
 
 def enrich(store: RecordStore) -> None:
-    """Memories with slots, support and attributes."""
+    """Slots, support and attributes; memories that are over, were amended, or came back."""
     scope = Scope(user_id="ana")
     unit = store.append(
         NewBatch(
@@ -131,7 +141,30 @@ def enrich(store: RecordStore) -> None:
         support="doubtful",
         attributes={"how often": [1, 2.5, None], "猫": {"a": "b"}},
     )
-    store.commit(ChangeSet(scope=scope, recorded_at=EARLY, changes=(home, sport)))
+    past = AddMemory(
+        memory_id="past",
+        scope=scope,
+        text="Lived in Rome",
+        valid_from=EARLY - 9_000,
+        valid_to=EARLY - 5_000,
+        superseded_by="home",
+        sources=unit,
+    )
+    store.commit(ChangeSet(scope=scope, recorded_at=EARLY, changes=(home, sport, past)))
+    steps: tuple[Change, ...] = (
+        UpdateMemory(memory_id="home", text="Lives in Oslo", valid_from=EARLY + 10, sources=unit),
+        AmendMemory(memory_id="home", revision=1, valid_to=EARLY + 8),
+        AmendMemory(memory_id="home", revision=1, valid_to=EARLY + 5, superseded_by="past"),
+        RetireMemory(memory_id="sport", valid_to=EARLY + 20, superseded_by="home"),
+        AmendMemory(memory_id="sport", revision=1, valid_to=EARLY + 15, reason="sooner"),
+        RestoreMemory(memory_id="sport", revision=1, reason="after all"),
+        RestoreMemory(memory_id="home", revision=1),
+        AmendMemory(memory_id="past", revision=1, valid_to=EARLY - 6_000),
+        RestoreMemory(memory_id="past", revision=1, valid_from=EARLY + 30),
+        RetireMemory(memory_id="past", valid_to=EARLY + 40),
+    )
+    for number, step in enumerate(steps, 1):
+        store.commit(ChangeSet(scope=scope, recorded_at=EARLY + number, changes=(step,)))
 
 
 #: What depends on when it is asked.

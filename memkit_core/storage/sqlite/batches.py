@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ...errors import ConflictError, UsageError
@@ -15,6 +15,7 @@ from .driver import Connection
 from .prepare import PreparedBatch, Terms
 from .rows import BATCH_COLUMNS, TURN, batch_of
 from .seals import BATCH_SEALED, batch_seal, hidden_seal, owner_seal, seal_batch
+from .tallies import settle
 from .usage import record_usage
 
 #: A longer pause than this between two messages begins a new session.
@@ -63,6 +64,21 @@ def replay(connection: Connection, owner: int, batch: NewBatch) -> StoredBatch |
             "Nothing was changed"
         )
     return batch_of(row, replayed=True)
+
+
+def append(connection: Connection, prepared: PreparedBatch) -> StoredBatch:
+    """See ``RecordStore.append``."""
+    batch = prepared.batch
+    owner, _ = owner_for_writing(connection, batch.scope.owner, batch.recorded_at)
+    earlier = replay(connection, owner, batch)
+    if earlier is not None:
+        return earlier
+    draft = Draft(connection, owner)
+    stored = insert_batch(draft, prepared)
+    draft.count_batch()
+    draft.flush()
+    settle(connection, owner, draft.written)
+    return stored
 
 
 def insert_batch(draft: Draft, prepared: PreparedBatch) -> StoredBatch:
@@ -237,10 +253,10 @@ def claim(
         condition += " AND uuid NOT IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(list(except_ids)))
     rows = connection.execute(
-        f"SELECT {BATCH_COLUMNS} FROM batches WHERE pending = 1"
+        f"SELECT {BATCH_COLUMNS} FROM batches WHERE pending = 1 AND not_before <= ?"
         f" AND (lease_until IS NULL OR lease_until <= ?){condition} ORDER BY id LIMIT ?",
-        (now, *values, limit),
-    )
+        (now, now, *values, limit),
+    ).fetchall()
     claimed: list[StoredBatch] = []
     for row in _as_fit(rows):
         lease = secrets.token_hex(16)

@@ -94,17 +94,18 @@ class Draft:
         vector: bytes | None,
         content_hash: bytes,
     ) -> None:
-        """A new version, from its columns behind the unit."""
+        """A new version, from its columns behind the unit; one that is closed from the start is retired."""
+        space = MEMORY if row[17] is None else RETIRED
         self._memories.append(
             (unit, *row, self.owner, text_key, terms.length, content_hash, int(vector is not None))
         )
         if vector is not None:
-            self._add_vector(MEMORY, unit, vector)
+            self._add_vector(space, unit, vector)
         if row[5] is not None:
             self._actors.setdefault(row[5])
         if row[9] != "{}":
             self._keys.update(json.loads(row[9]))
-        self._index(MEMORY, unit, terms)
+        self._index(space, unit, terms)
 
     def message(self, row: tuple[Any, ...], terms: Terms, *, actor_id: str | None, indexed: bool) -> None:
         """A new message, with all its columns."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
+from .chronicle import Amendment, Happened, Version, events_agree, fault_of_versions
 from .driver import Connection
 from .inspection import Inspection, matches
 from .rows import RECORD_COLUMNS, payload_of
@@ -19,8 +20,8 @@ _MESSAGES: Final = (
     " FROM messages t LEFT JOIN batches b ON b.id = t.batch ORDER BY t.unit"
 )
 _VERSIONS: Final = (
-    "SELECT memory_id, revision, owner, valid_from, recorded_at, valid_to, retired_at, deleted_at,"
-    " superseded_by, unit FROM memories ORDER BY memory_id, revision"
+    "SELECT memory_id, revision, valid_from, recorded_at, valid_to, retired_at, deleted_at, superseded_by,"
+    " owner, unit FROM memories ORDER BY memory_id, revision"
 )
 _EVENTS: Final = (
     "SELECT memory_id, operation, revision, owner, recorded_at, sequence FROM events"
@@ -173,6 +174,7 @@ def inspect_history(connection: Connection, seen: Inspection) -> None:
             seen.truth("events", number, "it does not match its hash")
         elif batch != there:
             seen.truth("events", number, "its batch is not there")
+    amended = _amendments(connection, seen)
     versions = itertools.groupby(connection.execute(_VERSIONS), key=lambda row: row[0])
     events = itertools.groupby(connection.execute(_EVENTS), key=lambda row: row[0])
     memory_id, group = next(events, (None, iter(())))
@@ -184,7 +186,7 @@ def inspect_history(connection: Connection, seen: Inspection) -> None:
         if memory_id == name:
             happened = list(group)
             memory_id, group = next(events, (None, iter(())))
-        _check_memory(seen, name, list(rows), happened)
+        _check_memory(seen, name, list(rows), happened, amended)
     while memory_id is not None:
         _check_lost(seen, memory_id, group)
         memory_id, group = next(events, (None, iter(())))
@@ -197,26 +199,39 @@ def _check_lost(seen: Inspection, name: str, events: Iterator[tuple[Any, ...]]) 
 
 
 def _check_memory(
-    seen: Inspection, name: str, versions: list[tuple[Any, ...]], events: list[tuple[Any, ...]]
+    seen: Inspection,
+    name: str,
+    rows: list[tuple[Any, ...]],
+    events: list[tuple[Any, ...]],
+    amended: Mapping[int, tuple[Amendment, ...]],
 ) -> None:
     """One memory: its revisions, how each ends where the next begins, and its events."""
-    if [row[1] for row in versions] != list(range(1, len(versions) + 1)):
-        seen.truth("memories", name, "its revisions are not 1, 2, 3 and so on")
-    for old, new in itertools.pairwise(versions):
-        if old[5:9] != (new[3], new[4], None, name):
-            seen.truth("memories", name, f"revision {old[1]} does not end where the next one begins")
-    last = versions[-1]
-    if (last[6] is None) != (last[5] is None) or last[6] != last[7]:
-        seen.truth("memories", name, "its last revision is neither current nor deleted")
-    expected = [("ADD" if row[1] == 1 else "UPDATE", row[1], row[4]) for row in versions]
-    if last[6] is not None:
-        expected.append(("DELETE", last[1], last[6]))
-    if [(row[1], row[2], row[4]) for row in events] != expected:
+    versions = [Version._make((*row[:8], amended.get(row[9], ()))) for row in rows]
+    fault = fault_of_versions(versions)
+    if fault is not None:
+        seen.truth("memories", name, fault)
+    if not events_agree(versions, [Happened(row[1], row[2], row[4]) for row in events]):
         seen.truth("events", name, "its history is not that of its versions")
-    place = ("memories", last[9])
-    right: int = seen.misplaced[place] if place in seen.misplaced else last[2]
+    owner, unit = rows[-1][8:]
+    place = ("memories", unit)
+    right: int = seen.misplaced.get(place, owner)
     for row in events:
         seen.count("events", right, row[5])
         if row[3] != right and right not in seen.unsound:
             seen.derived("events", row[5], "it is kept under the number of another owner")
             seen.misplaced["events", row[5]] = right
+
+
+def _amendments(connection: Connection, seen: Inspection) -> dict[int, tuple[Amendment, ...]]:
+    """What was believed of closed versions before, against its hashes, by version."""
+    found: dict[int, tuple[Amendment, ...]] = {}
+    for seal, there, unit, *row in connection.execute(
+        "SELECT a.content_hash, m.unit, a.unit, a.until, a.valid_to, a.superseded_by FROM amendments a"
+        " LEFT JOIN memories m ON m.unit = a.unit ORDER BY a.unit, a.until"
+    ):
+        if not matches(seal, [unit, *row]):
+            seen.truth("amendments", f"{unit}/{row[0]}", "it does not match its hash")
+        elif there is None:
+            seen.truth("amendments", f"{unit}/{row[0]}", "its version is not there")
+        found[unit] = (*found.get(unit, ()), Amendment(*row))
+    return found

@@ -9,6 +9,7 @@ from ... import analysis
 from ...errors import ConflictError, TransferError, UsageError
 from ...protocols import Damage
 from ...types import EmbeddingIdentity, OwnerKey, Scope
+from .chronicle import Amendment, Version, amendment_seal
 from .draft import EVENT_INSERT, MEMORY_INSERT, WORK_INSERT, claim_dimension, work_row
 from .driver import Connection, Error, typed
 from .loading_checks import Places, check_whole, refused
@@ -17,7 +18,7 @@ from .repair import add_names, inspect
 from .rows import RETIRED, SPACE_CODES, digest, dump_attributes, dump_metadata, payload_hash, vector_sum
 from .seals import BATCH_SEALED, batch_seal, closed_seal, hidden_seal, memory_seal, owner_seal
 from .tallies import recount
-from .transfer import BATCH, EVENT, MEMORY_COLUMNS, MESSAGE, OPTIONAL, names_of
+from .transfer import AMENDMENT, BATCH, EVENT, MEMORY_COLUMNS, MESSAGE, OPTIONAL, names_of
 from .vectors import set_identity
 
 #: What every revision of a memory takes from the one before it.
@@ -224,6 +225,12 @@ class _Loading:
         seal = memory_seal(payload_hash(row), sources)
         if values["retired_at"] is not None:
             seal = closed_seal(seal, *closing)
+        for noted in record.get("amendments", ()):
+            before = (unit, *(noted[name] for name in names_of(AMENDMENT)))
+            self._connection.execute(
+                f"INSERT INTO amendments (unit, {AMENDMENT}, content_hash) VALUES (?, ?, ?, ?, ?)",
+                (*before, amendment_seal(*before)),
+            )
         vector = record["vector"]
         key = analysis.text_key(record["text"])
         self._connection.execute(MEMORY_INSERT, (unit, *row, owner, key, 0, seal, int(vector is not None)))
@@ -237,22 +244,33 @@ class _Loading:
     def _check_successor(self, record: Mapping[str, Any]) -> None:
         """A later revision against the one it follows."""
         row = self._connection.execute(
-            f"SELECT {_CARRIED}, retired_at, valid_to, deleted_at FROM memories"
-            " WHERE memory_id = ? AND revision = ? AND unit > ?",
+            f"SELECT {_CARRIED} FROM memories WHERE memory_id = ? AND revision = ? AND unit > ?",
             (record["memory_id"], record["revision"] - 1, self._places.before["memories"]),
         ).fetchone()
         if row is None:
             raise self.wrong("revision", "the one before it does not stand ahead of it")
-        for name, value in zip(names_of(_CARRIED), row, strict=False):
+        for name, value in zip(names_of(_CARRIED), row, strict=True):
             if record[name] != value:
                 raise self.wrong(name, "it is not that of the revision before")
-        retired_at, valid_to, deleted_at = row[-3:]
-        if retired_at is None or deleted_at is not None:
-            raise self.wrong("revision", "the one before it is current, or deleted")
-        if retired_at != record["recorded_at"]:
+        before = self._version(record["memory_id"], record["revision"] - 1)
+        if before.retired_at is None:
+            raise self.wrong("revision", "the one before it is current")
+        if before.replaced and before.retired_at != record["recorded_at"]:
             raise self.wrong("recorded_at", "the revision before does not end there")
-        if valid_to != record["valid_from"]:
+        if before.replaced and before.ended[0] != record["valid_from"]:
             raise self.wrong("valid_from", "the revision before does not hold until then")
+
+    def _version(self, memory_id: str, revision: int) -> Version:
+        """A version that was taken already."""
+        unit, *row = self._connection.execute(
+            "SELECT unit, memory_id, revision, valid_from, recorded_at, valid_to, retired_at, deleted_at,"
+            " superseded_by FROM memories WHERE memory_id = ? AND revision = ?",
+            (memory_id, revision),
+        ).fetchone()
+        noted = self._connection.execute(
+            f"SELECT {AMENDMENT} FROM amendments WHERE unit = ? ORDER BY until", (unit,)
+        ).fetchall()
+        return Version._make((*row, tuple(Amendment._make(one) for one in noted)))
 
     def _cited(self, owner: int, source: str) -> int:
         uuid, _, position = source.rpartition(":")
@@ -265,16 +283,15 @@ class _Loading:
 
     def _event(self, record: Mapping[str, Any]) -> None:
         row = self._connection.execute(
-            "SELECT owner, recorded_at, deleted_at FROM memories"
-            " WHERE memory_id = ? AND revision = ? AND unit > ?",
+            "SELECT owner FROM memories WHERE memory_id = ? AND revision = ? AND unit > ?",
             (record["memory_id"], record["revision"], self._places.before["memories"]),
         ).fetchone()
         if row is None:
             raise self.wrong(
                 "memory_id", f"there is no such revision of {record['memory_id'][:80]!r} in the file"
             )
-        owner, recorded_at, deleted_at = row
-        self._check_event(record, recorded_at, deleted_at)
+        (owner,) = row
+        self._check_event(record, self._version(record["memory_id"], record["revision"]))
         batch = None
         if record["batch"] is not None:
             batch, whose, *_ = self._batch_of(record["batch"], "batch")
@@ -283,17 +300,30 @@ class _Loading:
         payload = [*(record[name] for name in names_of(EVENT)), batch]
         self._connection.execute(EVENT_INSERT, (owner, *payload, digest(payload)))
 
-    def _check_event(self, record: Mapping[str, Any], recorded_at: int, deleted_at: int | None) -> None:
+    def _check_event(self, record: Mapping[str, Any], version: Version) -> None:
         """An event against its version, and against the one before it."""
         operation, revision = record["operation"], record["revision"]
         last = self._connection.execute(
-            "SELECT operation, revision FROM events WHERE memory_id = ? ORDER BY sequence DESC LIMIT 1",
+            "SELECT operation, revision FROM events WHERE memory_id = ? AND operation <> 'AMEND'"
+            " ORDER BY sequence DESC LIMIT 1",
             (record["memory_id"],),
         ).fetchone()
-        expected = {("ADD", 1)} if last is None else {("UPDATE", last[1] + 1), ("DELETE", last[1])}
-        if (operation, revision) not in expected or (last is not None and last[0] == "DELETE"):
+        if operation == "AMEND":
+            fits = last is not None and bool(version.amendments)
+        elif last is None:
+            fits = (operation, revision) == ("ADD", 1)
+        else:
+            over = last[0] == "DELETE"
+            expected = {("RESTORE", last[1] + 1)}
+            if not over:
+                expected |= {("UPDATE", last[1] + 1), ("DELETE", last[1])}
+            fits = (operation, revision) in expected
+        if not fits:
             raise self.wrong("operation", f"{operation} of revision {revision} cannot happen here")
-        at = deleted_at if operation == "DELETE" else recorded_at
+        at = version.deleted_at if operation == "DELETE" else version.recorded_at
+        if operation == "AMEND":
+            # Where the clock went back, the earlier belief was noted under a later time already.
+            at = min(record["recorded_at"], version.amendments[-1].until)
         if record["recorded_at"] != at:
             raise self.wrong("recorded_at", f"the version says otherwise of its {operation}")
 

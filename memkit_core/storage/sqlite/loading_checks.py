@@ -63,7 +63,10 @@ _CHECKS: Final = (
         "the revision that replaces it is not there",
         (
             "SELECT m.unit AS number FROM memories m WHERE m.unit > ?1 AND m.retired_at IS NOT NULL"
-            " AND m.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM memories n"
+            " AND m.deleted_at IS NULL AND m.memory_id = CASE WHEN EXISTS (SELECT 1 FROM amendments a"
+            " WHERE a.unit = m.unit) THEN (SELECT a.superseded_by FROM amendments a WHERE a.unit = m.unit"
+            " ORDER BY a.until LIMIT 1) ELSE m.superseded_by END"
+            " AND NOT EXISTS (SELECT 1 FROM memories n"
             " WHERE n.memory_id = m.memory_id AND n.revision = m.revision + 1)"
         ),
     ),
@@ -77,23 +80,13 @@ _CHECKS: Final = (
         ),
     ),
     (
-        # Whoever replaces is added by the decision that deletes, so chains end.
-        "memories",
-        "superseded_by",
-        "the memory that replaces it is older than itself",
-        (
-            "SELECT m.unit AS number FROM memories m JOIN memories s ON s.memory_id = m.superseded_by"
-            " AND s.revision = 1 JOIN memories f ON f.memory_id = m.memory_id AND f.revision = 1"
-            " WHERE m.unit > ?1 AND m.deleted_at IS NOT NULL AND s.unit <= f.unit"
-        ),
-    ),
-    (
         "memories",
         "revision",
         "no event tells of it",
         (
             "SELECT m.unit AS number FROM memories m WHERE m.unit > ?1 AND NOT EXISTS (SELECT 1 FROM events e"
-            " WHERE e.memory_id = m.memory_id AND e.revision = m.revision AND e.operation <> 'DELETE')"
+            " WHERE e.memory_id = m.memory_id AND e.revision = m.revision"
+            " AND e.operation IN ('ADD', 'UPDATE', 'RESTORE'))"
         ),
     ),
     (
@@ -103,7 +96,7 @@ _CHECKS: Final = (
         (
             "SELECT m.unit AS number FROM memories m WHERE m.unit > ?1 AND m.deleted_at IS NOT NULL"
             " AND NOT EXISTS (SELECT 1 FROM events e"
-            " WHERE e.memory_id = m.memory_id AND e.operation = 'DELETE')"
+            " WHERE e.memory_id = m.memory_id AND e.revision = m.revision AND e.operation = 'DELETE')"
         ),
     ),
 )

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import IntegrityError
 from ...types import FLAG_UNTRUSTED
 from .driver import Connection
 from .rows import MEMORY, TURN
@@ -28,6 +29,7 @@ SESSION: Final = EXPIRES
 ACTOR, AGENT, RUN = range(3)
 _MOST_TERMS: Final = 2_048
 _MOST_FILTERS: Final = 32
+_STRAY: Final = "a stored keyword belongs to no text of its owner: memory.admin.doctor(repair=True) mends it"
 
 #: What ``FLAGS`` holds. Whether a unit is untrusted follows from other columns, it cannot differ from them.
 MEMORY_FLAGS: Final = f"m.flags | {FLAG_UNTRUSTED} * (m.trust = 'untrusted')"
@@ -195,6 +197,8 @@ class Partition:
         ).fetchall()
         pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
         rows: Rows = np.searchsorted(self.units, pairs[:, 0])
+        if len(rows) and (rows.max() >= self.rows or (self.units[rows] != pairs[:, 0]).any()):
+            raise IntegrityError(_STRAY)
         counts = pairs[:, 1].astype(np.float32)
         if earlier is not None:
             rows, counts = np.concatenate((earlier.rows, rows)), np.concatenate((earlier.counts, counts))

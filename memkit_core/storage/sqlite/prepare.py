@@ -8,7 +8,17 @@ from typing import Any
 
 from ... import analysis
 from ...errors import NotFoundError, UsageError
-from ...protocols import AddMemory, Change, ChangeSet, CiteMemory, NewBatch, RetireMemory, UpdateMemory
+from ...protocols import (
+    AddMemory,
+    AmendMemory,
+    Change,
+    ChangeSet,
+    CiteMemory,
+    NewBatch,
+    RestoreMemory,
+    RetireMemory,
+    UpdateMemory,
+)
 from ...types import Micros, Scope, Vector
 from .rows import digest, dump_attributes, dump_metadata, pack_vector, payload_hash
 
@@ -71,7 +81,7 @@ class PreparedUpdate:
     qualities: tuple[str | None, str | None, str | None]
 
 
-Prepared = PreparedAdd | PreparedUpdate | RetireMemory | CiteMemory
+Prepared = PreparedAdd | PreparedUpdate | RetireMemory | CiteMemory | AmendMemory | RestoreMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +183,11 @@ def _prepare_add(change: AddMemory, outer: Scope, recorded_at: Micros) -> Prepar
     scope = change.scope
     if not outer.admits(user_id=scope.user_id, agent_id=scope.agent_id, run_id=scope.run_id):
         raise NotFoundError(f"the new memory {change.memory_id} is outside the scope of its change set")
+    closed = change.valid_to is not None
+    if change.valid_to is not None and change.valid_to < change.valid_from:
+        raise UsageError("a memory cannot have ended before it began: valid_to is before valid_from")
+    if change.superseded_by is not None and (not closed or change.superseded_by == change.memory_id):
+        raise UsageError("superseded_by is for a new memory with valid_to, and names another memory")
     row = (
         change.memory_id,
         1,
@@ -188,12 +203,12 @@ def _prepare_add(change: AddMemory, outer: Scope, recorded_at: Micros) -> Prepar
         change.trust,
         change.event_time,
         change.valid_from,
-        None,
+        change.valid_to,
         recorded_at,
         recorded_at,
+        recorded_at if closed else None,
         None,
-        None,
-        None,
+        change.superseded_by,
         change.expires_at,
         change.flags,
         *qualities(change),

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ...errors import IntegrityError
 from ...protocols import IndexWork, OwnerState, Query, StoredBatch
 from ...types import EventRecord, MemoryRecord, MessageRecord, Micros, OwnerKey, Ref, Scope
+from .chronicle import Happened, amendments_of, as_known, events_agree, version_of
 from .conditions import query_condition, scope_condition
 from .driver import Connection
 from .rows import (
@@ -38,7 +39,7 @@ def read(connection: Connection, query: Query, units: Collection[int]) -> list[M
         f" WHERE {condition}",
         (json.dumps(sorted(set(units))), *values),
     ).fetchall()
-    return _checked(records_of(connection, rows), query.scope)
+    return _as_known(connection, _checked(records_of(connection, rows), query.scope), query.known_at)
 
 
 def scan(
@@ -57,7 +58,17 @@ def scan(
         " ORDER BY m.created_at DESC, m.memory_id DESC LIMIT ?",
         (*values, limit),
     ).fetchall()
-    return _checked(records_of(connection, rows), query.scope)
+    return _as_known(connection, _checked(records_of(connection, rows), query.scope), query.known_at)
+
+
+def _as_known(
+    connection: Connection, records: list[MemoryRecord], known_at: Micros | None
+) -> list[MemoryRecord]:
+    """Versions as they stood at a knowledge time (None: now), without what was said of their ends later."""
+    if known_at is None:
+        return records
+    amended = amendments_of(connection, json.dumps([record.unit for record in records]))
+    return [as_known(record, amended.get(record.unit, ()), known_at) for record in records]
 
 
 def count(connection: Connection, query: Query) -> int:
@@ -85,6 +96,8 @@ def history(connection: Connection, memory_id: str, scope: Scope | None) -> list
     versions = {record.revision: record for record in records_of(connection, rows)}
     if not versions:
         return []
+    amended = amendments_of(connection, json.dumps([record.unit for record in versions.values()]))
+    chain = [version_of(record, amended.get(record.unit, ())) for record in versions.values()]
     found: list[EventRecord] = []
     events = connection.execute(
         "SELECT e.sequence, e.content_hash, b.uuid, e.memory_id, e.operation, e.revision, e.reason,"
@@ -97,7 +110,9 @@ def history(connection: Connection, memory_id: str, scope: Scope | None) -> list
         now, before = versions.get(revision), versions.get(revision - 1)
         if now is None or not is_sound_row(row, seal):
             raise IntegrityError(_DAMAGED_HISTORY.format(memory_id))
-        old = {"ADD": None, "UPDATE": before}.get(operation, now)
+        if operation == "RESTORE" and not (revision > 1 and chain[revision - 2].replaced):
+            before = None  # nothing was current
+        old = {"ADD": None, "UPDATE": before, "RESTORE": before}.get(operation, now)
         found.append(
             EventRecord(
                 sequence=sequence,
@@ -112,7 +127,7 @@ def history(connection: Connection, memory_id: str, scope: Scope | None) -> list
                 batch_id=batch_id,
             )
         )
-    if [(event.operation, event.revision) for event in found] != _expected_history(list(versions.values())):
+    if not events_agree(chain, [Happened(e.operation, e.revision, e.recorded_at) for e in found]):
         raise IntegrityError(_DAMAGED_HISTORY.format(memory_id))
     return found
 
@@ -120,14 +135,6 @@ def history(connection: Connection, memory_id: str, scope: Scope | None) -> list
 _DAMAGED_HISTORY: Final = (
     "the history of memory {} is damaged: see memory.admin.doctor(), and restore the file from a backup"
 )
-
-
-def _expected_history(versions: list[MemoryRecord]) -> list[tuple[str, int]]:
-    """The events that versions, in order, must have had."""
-    expected = [("ADD" if number == 1 else "UPDATE", number) for number in range(1, len(versions) + 1)]
-    if versions[-1].deleted_at is not None:
-        expected.append(("DELETE", len(versions)))
-    return expected
 
 
 def messages(connection: Connection, scope: Scope, units: Collection[int]) -> list[MessageRecord]:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
 _TABLES: Final = (
     "owners actors memories events batches sessions messages sources postings unit_stats vectors"
-    " metadata_keys index_work space_changes usage spending"
+    " metadata_keys index_work space_changes usage spending amendments"
 ).split()
 
 
@@ -123,7 +123,7 @@ class SqliteStore(Upkeep):
     def append(self, batch: NewBatch) -> StoredBatch:
         """See ``RecordStore.append``."""
         prepared = prepare_batch(batch)
-        return self._writer.run(lambda connection: writes.append(connection, prepared))
+        return self._writer.run(lambda connection: batches.append(connection, prepared))
 
     def commit(self, changes: ChangeSet) -> CommitReceipt:
         """See ``RecordStore.commit``."""

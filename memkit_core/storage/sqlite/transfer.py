@@ -30,6 +30,7 @@ MEMORY_COLUMNS: Final = (
 )
 #: What stands in a record only where it is set.
 OPTIONAL: Final = ("slot", "support", "attributes")
+AMENDMENT: Final = "until, valid_to, superseded_by"
 EVENT: Final = "memory_id, operation, revision, reason, actor_id, recorded_at"
 
 
@@ -134,6 +135,11 @@ def _dump_memories(connection: Connection, sink: Sink, chosen: str) -> None:
         for name in OPTIONAL:
             if record[name] is None:
                 del record[name]
+        noted = connection.execute(
+            f"SELECT {AMENDMENT} FROM amendments WHERE unit = ? ORDER BY until", (unit,)
+        ).fetchall()
+        if noted:
+            record["amendments"] = [dict(zip(names_of(AMENDMENT), one, strict=True)) for one in noted]
         if "attributes" in record:
             record["attributes"] = json.loads(record["attributes"])
         cited = connection.execute(

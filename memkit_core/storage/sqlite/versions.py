@@ -10,12 +10,13 @@ from typing import Any
 from ...protocols import Query
 from ...types import MemoryRecord, Micros, Scope
 from .batches import hide_messages
+from .chronicle import amendment_seal
 from .conditions import query_condition, scope_condition
 from .draft import Draft
 from .driver import Connection
 from .prepare import Terms
-from .rows import M_RECORD_COLUMNS, MEMORY, find_owner, record_of, records_of
-from .seals import closed_seal, seal_batch
+from .rows import M_RECORD_COLUMNS, MEMORY, find_owner, payload_hash, record_of, records_of, sources_of
+from .seals import closed_seal, is_sound, memory_seal, seal_batch
 from .tallies import settle
 
 
@@ -30,6 +31,55 @@ def current_version(
         (memory_id, *values),
     ).fetchall()
     return records_of(connection, rows)[0] if rows else None
+
+
+def version_of(
+    connection: Connection, scope: Scope, owner: int, memory_id: str, revision: int
+) -> tuple[MemoryRecord | None, int]:
+    """A version of a memory inside a scope, with its sources, and the memory's last revision."""
+    condition, values = scope_condition(scope, owner)
+    rows = connection.execute(
+        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE m.memory_id = ? AND m.revision = ? AND {condition}",
+        (memory_id, revision, *values),
+    ).fetchall()
+    (last,) = connection.execute(
+        "SELECT max(revision) FROM memories WHERE memory_id = ?", (memory_id,)
+    ).fetchone()
+    return (records_of(connection, rows)[0], last) if rows else (None, 0)
+
+
+def amend_version(
+    draft: Draft, old: MemoryRecord, *, now: Micros, valid_to: Micros, superseded_by: str | None
+) -> MemoryRecord:
+    """Give a closed version another end; what was believed until now stays in ``amendments``."""
+    noted = draft.connection.execute(
+        "SELECT 1 FROM amendments WHERE unit = ? AND until >= ?", (old.unit, now)
+    ).fetchone()
+    if noted is None:  # else what was believed before that time is told already
+        before = (old.unit, now, old.valid_to or now, old.superseded_by)
+        draft.connection.execute(
+            "INSERT INTO amendments (unit, until, valid_to, superseded_by, content_hash)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (*before, amendment_seal(*before)),
+        )
+    end_otherwise(draft.connection, old.unit, valid_to=valid_to, superseded_by=superseded_by)
+    return replace(old, valid_to=valid_to, superseded_by=superseded_by)
+
+
+def end_otherwise(connection: Connection, unit: int, *, valid_to: Micros, superseded_by: str | None) -> None:
+    """Change how a closed version ends. The hash of a damaged row is left, and goes on telling."""
+    row = connection.execute(
+        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE m.unit = ?", (unit,)
+    ).fetchone()
+    sources, seal = sources_of(connection, [unit]).get(unit, {}), row[26]
+    if is_sound(row, sources):
+        seal = closed_seal(
+            memory_seal(payload_hash(row[1:26]), sources), valid_to, row[18], row[19], superseded_by
+        )
+    connection.execute(
+        "UPDATE memories SET valid_to = ?, superseded_by = ?, content_hash = ? WHERE unit = ?",
+        (valid_to, superseded_by, seal, unit),
+    )
 
 
 def close_version(

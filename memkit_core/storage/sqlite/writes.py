@@ -1,4 +1,4 @@
-"""What a transaction does: append messages, or apply a change set."""
+"""What a transaction does to apply a change set."""
 
 from __future__ import annotations
 
@@ -11,41 +11,31 @@ from ...errors import ConflictError, NotFoundError, UsageError
 from ...protocols import AddMemory, Applied, CiteMemory, CommitReceipt, Completion, RetireMemory, StoredBatch
 from ...types import MemoryRecord, Micros
 from .batches import complete_batch, insert_batch, owner_for_writing, replay
+from .carrying import carried_sources, next_row, restored_row, vector_of
 from .draft import Draft, next_unit
 from .driver import Connection
-from .prepare import PreparedAdd, PreparedBatch, PreparedCommit, PreparedUpdate, Terms
+from .prepare import Prepared, PreparedAdd, PreparedCommit, PreparedUpdate, Terms
 from .rows import (
     M_RECORD_COLUMNS,
     MEMORY,
     RECORD_COLUMNS,
     TURN,
-    dump_attributes,
-    dump_metadata,
     payload_hash,
     record_of,
     records_of,
-    vector_sum,
 )
-from .seals import memory_seal, seal_batch
+from .seals import closed_seal, memory_seal, seal_batch
 from .tallies import Tally, settle
 from .usage import record_usage
 from .vectors import check_identity, set_identity
-from .versions import close_version, current_version, hide_sources
-
-
-def append(connection: Connection, prepared: PreparedBatch) -> StoredBatch:
-    """See ``RecordStore.append``."""
-    batch = prepared.batch
-    owner, _ = owner_for_writing(connection, batch.scope.owner, batch.recorded_at)
-    earlier = replay(connection, owner, batch)
-    if earlier is not None:
-        return earlier
-    draft = Draft(connection, owner)
-    stored = insert_batch(draft, prepared)
-    draft.count_batch()
-    draft.flush()
-    settle(connection, owner, draft.written)
-    return stored
+from .versions import (
+    amend_version,
+    close_version,
+    current_version,
+    end_otherwise,
+    hide_sources,
+    version_of,
+)
 
 
 def commit(connection: Connection, prepared: PreparedCommit) -> CommitReceipt:
@@ -89,6 +79,7 @@ class _Commit:
         self._first_message: int | None = None
         self._message_ids: dict[int, str] = {}
         self._fresh: dict[tuple[object, ...], MemoryRecord] = {}
+        self._stands_for: dict[str, str] = {}  # ids of new memories that were there already
         self._unit = next_unit(connection, "memories")
 
     def run(self) -> tuple[list[Applied], StoredBatch | None, Tally]:
@@ -104,6 +95,9 @@ class _Commit:
         if self._prepared.batch is None:
             self._read_message_ids()
         applied = [self._apply(change) for change in self._prepared.prepared]
+        if self._stands_for:
+            self._draft.flush()
+            applied = [self._name_successor(one) for one in applied]
         self._store_message_vectors()
         self._draft.flush()
         for completion in changes.complete:
@@ -132,7 +126,7 @@ class _Commit:
         units = {
             unit
             for one in self._prepared.prepared
-            if not isinstance(one, RetireMemory)
+            if isinstance(one, PreparedAdd | PreparedUpdate | CiteMemory)
             for unit in (one.sources if isinstance(one, CiteMemory) else one.change.sources)
         }
         if units:
@@ -153,7 +147,19 @@ class _Commit:
         except KeyError:
             raise UsageError("a change cites a message that this owner does not have") from None
 
-    def _apply(self, one: PreparedAdd | PreparedUpdate | RetireMemory | CiteMemory) -> Applied:
+    def _name_successor(self, applied: Applied) -> Applied:
+        """What a change came to, where it named a new memory as successor that was there already."""
+        record = applied.record
+        if applied.outcome == "duplicate" or record.superseded_by not in self._stands_for:
+            return applied
+        assert record.valid_to is not None  # what has a successor was closed
+        there: str | None = self._stands_for[record.superseded_by]
+        if there == record.memory_id:
+            there = None
+        end_otherwise(self._connection, record.unit, valid_to=record.valid_to, superseded_by=there)
+        return replace(applied, record=replace(record, superseded_by=there))
+
+    def _apply(self, one: Prepared) -> Applied:
         if isinstance(one, PreparedAdd):
             return self._add(one)
         self._draft.flush()  # earlier changes of the same set may concern the same memory
@@ -162,34 +168,34 @@ class _Commit:
         if isinstance(one, CiteMemory):
             there = self._current(one.memory_id, None)
             return Applied(outcome="duplicate", record=self._cite(there, one.sources))
-        return self._retire(one)
+        if isinstance(one, AmendMemory):
+            return self._amend(one)
+        return self._restore(one) if isinstance(one, RestoreMemory) else self._retire(one)
 
     def _add(self, one: PreparedAdd) -> Applied:
         change, row = one.change, one.row
         key = (row[3], row[4], row[5], one.text_key)
-        if change.skip_duplicate:
+        if change.skip_duplicate and change.valid_to is None:
             there = self._fresh.get(key) or self._stored_duplicate(key, change)
-            if there is not None:
+            if there is not None and there.trust in ("trusted", change.trust):
+                self._stands_for[change.memory_id] = there.memory_id
                 return Applied(outcome="duplicate", record=self._cite(there, change.sources))
         unit = self._unit
         self._unit += 1
         cited = self._cited(change.sources)
-        draft = self._draft
-        draft.memory(
-            unit,
-            row,
-            text_key=one.text_key,
-            terms=one.terms,
-            vector=one.vector,
-            content_hash=memory_seal(one.content_hash, cited),
-        )
+        draft, seal = self._draft, memory_seal(one.content_hash, cited)
+        if change.valid_to is not None:
+            seal = closed_seal(seal, change.valid_to, self._now, None, change.superseded_by)
+        draft.memory(unit, row, text_key=one.text_key, terms=one.terms, vector=one.vector, content_hash=seal)
         draft.sources(unit, cited)
-        if one.vector is not None:
+        if one.vector is not None and change.valid_to is None:
             draft.work(MEMORY, unit, change.memory_id, 1, removed=False)
         draft.event("ADD", change.memory_id, 1, reason=change.reason, actor_id=change.actor_id, at=self._now)
         record = record_of((unit, *row), tuple(cited.values()))
-        if change.expires_at is None or change.expires_at > self._now:
-            self._fresh.setdefault(key, record)
+        if change.valid_to is None and (change.expires_at is None or change.expires_at > self._now):
+            earlier = self._fresh.setdefault(key, record)
+            if earlier.trust != "trusted":
+                self._fresh[key] = record
         return Applied(outcome="applied", record=record)
 
     def _stored_duplicate(self, key: tuple[object, ...], change: AddMemory) -> MemoryRecord | None:
@@ -208,7 +214,7 @@ class _Commit:
         cited = self._cited(sources)
         self._draft.flush()
         connection = self._connection
-        known = self._carried_sources(there.unit)
+        known = carried_sources(connection, there.unit)
         added = {unit: name for unit, name in cited.items() if unit not in known}
         if not added:
             return there
@@ -239,39 +245,92 @@ class _Commit:
     def _update(self, one: PreparedUpdate) -> Applied:
         change = one.change
         old = self._current(change.memory_id, change.expected_revision)
-        self._forget_fresh(old.memory_id)
-        unit = self._unit
-        self._unit += 1
         carried = change.text is None and not change.sources
-        vector = self._vector_of(old.unit) if change.text is None and one.vector is None else one.vector
-        closed = close_version(
+        vector = one.vector
+        if change.text is None and vector is None:
+            vector = vector_of(self._connection, self._owner, old)
+        cited = carried_sources(self._connection, old.unit) if carried else self._cited(change.sources)
+        closed = self._make_room(old, change.valid_from)
+        record = self._open(next_row(old, one, self._now), cited, vector)
+        self._draft.event(
+            "UPDATE",
+            old.memory_id,
+            record.revision,
+            reason=change.reason,
+            actor_id=change.actor_id,
+            at=self._now,
+        )
+        return Applied(outcome="applied", record=record, previous=closed)
+
+    def _restore(self, change: RestoreMemory) -> Applied:
+        earlier, last = self._version(change.memory_id, change.revision)
+        current = current_version(self._connection, self._changes.scope, self._owner, change.memory_id)
+        row = restored_row(earlier, change, last + 1, self._now)
+        vector = vector_of(self._connection, self._owner, earlier)
+        cited = carried_sources(self._connection, earlier.unit)
+        closed = None if current is None else self._make_room(current, row[13])
+        record = self._open(row, cited, vector)
+        self._draft.event(
+            "RESTORE", earlier.memory_id, last + 1, reason=change.reason, actor_id=None, at=self._now
+        )
+        return Applied(outcome="applied", record=record, previous=closed)
+
+    def _version(self, memory_id: str, revision: int) -> tuple[MemoryRecord, int]:
+        """A version inside the scope, and the memory's last revision."""
+        record, last = version_of(self._connection, self._changes.scope, self._owner, memory_id, revision)
+        if record is None:
+            raise NotFoundError(
+                f"there is no revision {revision} of memory {memory_id!r} in this scope. Nothing was changed"
+            )
+        return record, last
+
+    def _make_room(self, old: MemoryRecord, valid_to: Micros) -> MemoryRecord:
+        """Close a current version for the next one."""
+        self._forget_fresh(old.memory_id)
+        return close_version(
             self._draft,
             old,
             now=self._now,
-            valid_to=change.valid_from,
+            valid_to=valid_to,
             deleted=False,
             superseded_by=old.memory_id,
         )
-        row = _next_row(old, one, self._now)
-        text, actor_id, event_time = row[6], row[5], row[12]
-        cited = self._carried_sources(old.unit) if carried else self._cited(change.sources)
-        draft = self._draft
+
+    def _open(self, row: tuple[Any, ...], cited: dict[int, str], vector: bytes | None) -> MemoryRecord:
+        """A new current version of a memory that is there."""
+        unit, text = self._unit, row[6]
+        self._unit += 1
+        draft, text_key = self._draft, analysis.text_key(text)
         draft.memory(
             unit,
             row,
-            text_key=analysis.text_key(text),
-            terms=Terms.of(text, actor_id, event_time),
+            text_key=text_key,
+            terms=Terms.of(text, row[5], row[12]),
             vector=vector,
             content_hash=memory_seal(payload_hash(row), cited),
         )
         draft.sources(unit, cited)
         if vector is not None:
-            draft.work(MEMORY, unit, old.memory_id, row[1], removed=False)
-        draft.event(
-            "UPDATE", old.memory_id, row[1], reason=change.reason, actor_id=change.actor_id, at=self._now
+            draft.work(MEMORY, unit, row[0], row[1], removed=False)
+        return record_of((unit, *row), tuple(cited.values()))
+
+    def _amend(self, change: AmendMemory) -> Applied:
+        old, _ = self._version(change.memory_id, change.revision)
+        if old.retired_at is None or old.valid_to is None:
+            raise UsageError(f"revision {old.revision} of {old.memory_id!r} is current: only closed ones end")
+        if not old.valid_from <= change.valid_to <= old.valid_to:
+            raise UsageError(
+                f"revision {old.revision} of {old.memory_id!r} cannot be amended to hold longer than it did, "
+                "or to end before it began. Nothing was changed"
+            )
+        successor = old.superseded_by if change.superseded_by is None else change.superseded_by
+        record = amend_version(
+            self._draft, old, now=self._now, valid_to=change.valid_to, superseded_by=successor
         )
-        record = record_of((unit, *row), tuple(cited.values()))
-        return Applied(outcome="applied", record=record, previous=closed)
+        self._draft.event(
+            "AMEND", old.memory_id, old.revision, reason=change.reason, actor_id=None, at=self._now
+        )
+        return Applied(outcome="applied", record=record, previous=old)
 
     def _retire(self, change: RetireMemory) -> Applied:
         old = self._current(change.memory_id, change.expected_revision)
@@ -300,23 +359,6 @@ class _Commit:
         for key in [k for k, record in self._fresh.items() if record.memory_id == memory_id]:
             del self._fresh[key]
 
-    def _vector_of(self, unit: int) -> bytes | None:
-        row = self._connection.execute(
-            "SELECT data, crc32 FROM vectors WHERE owner = ? AND space = ? AND unit = ?",
-            (self._owner, MEMORY, unit),
-        ).fetchone()
-        if row is None or vector_sum(self._owner, MEMORY, unit, row[0]) != row[1]:
-            return None  # a damaged one is made anew
-        return bytes(row[0])
-
-    def _carried_sources(self, unit: int) -> dict[int, str]:
-        rows = self._connection.execute(
-            "SELECT s.message, b.uuid, t.position FROM sources s JOIN messages t ON t.unit = s.message"
-            " JOIN batches b ON b.id = t.batch WHERE s.memory = ? ORDER BY s.message",
-            (unit,),
-        )
-        return {message: f"{uuid}:{position}" for message, uuid, position in rows}
-
     def _store_message_vectors(self) -> None:
         vectors = self._prepared.message_vectors
         if not vectors:
@@ -331,38 +373,3 @@ class _Commit:
         for unit, uuid, position in rows:
             self._draft.vector(TURN, unit, vectors[unit - offset])
             self._draft.work(TURN, unit, f"{uuid}:{position}", 1, removed=False)
-
-
-def _next_row(old: MemoryRecord, one: PreparedUpdate, now: Micros) -> tuple[Any, ...]:
-    change = one.change
-    return (
-        old.memory_id,
-        old.revision + 1,
-        old.user_id,
-        old.agent_id,
-        old.run_id,
-        old.actor_id,
-        old.text if change.text is None else change.text,
-        old.kind if change.kind is None else change.kind,
-        old.memory_type,
-        dump_metadata(old.metadata) if one.metadata is None else one.metadata,
-        old.origin,
-        old.trust,
-        old.event_time if change.event_time is None else change.event_time,
-        change.valid_from,
-        None,
-        old.created_at,
-        now,
-        None,
-        None,
-        None,
-        old.expires_at if change.expires_at is None else change.expires_at,
-        old.flags if change.text is None else change.flags,
-        *(qualities_of(old) if change.text is None else one.qualities),
-    )
-
-
-def qualities_of(record: MemoryRecord) -> tuple[str | None, str | None, str | None]:
-    """The columns slot, support and attributes of a version."""
-    support = None if record.support == "unchecked" else record.support
-    return record.slot, support, dump_attributes(record.attributes)

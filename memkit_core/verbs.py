@@ -49,7 +49,7 @@ from .results import (
     SearchResult,
     StageFailure,
 )
-from .types import MemoryRecord, Micros, Scope, Space, check_id, check_text, parse_time, zone_of
+from .types import MemoryRecord, Message, Micros, Scope, Space, check_id, check_text, parse_time, zone_of
 
 _log = logging.getLogger(__name__)
 
@@ -94,8 +94,7 @@ class Verbs:
             metadata=parse_metadata(metadata),
             expires_at=None if expires_at is None else parse_time(expires_at, "expires_at"),
         )
-        recorded = options.memory_type is not None
-        reader = (RunReader if recorded else ContentReader)(services.policies.vision)
+        reader = (ContentReader if options.memory_type is None else RunReader)(services.policies.vision)
         zone = 0 if observed_at is None else zone_of(observed_at)
         parsed = parse_messages(messages, actor_id=actor_id, observed_at=said, reader=reader, zone=zone)
         mode: Mode = "raw" if not infer else "verbatim" if services.chat is None else "llm"
@@ -112,12 +111,10 @@ class Verbs:
             ),
             prompt=_check_prompt(prompt, mode),
         )
-        if mode != "raw" and not recorded:
-            check_sight(services.chat, parsed)
+        if options.memory_type is None:
+            _check_model(engine, mode, parsed)
         if not wait and engine.needs_loop:
             raise UsageError("an async hook needs its caller's event loop: wait=False cannot run it")
-        if mode == "verbatim" and not recorded:
-            engine.warn_verbatim()
         if wait or mode != "llm":
             result = await add(self._rt, services, request)
             conflict = any(isinstance(f.error, ConflictError) for f in result.failed)
@@ -372,6 +369,14 @@ def scope_or_none(user_id: str | None, agent_id: str | None, run_id: str | None)
     if user_id is None and agent_id is None and run_id is None:
         return None
     return Scope(user_id=user_id, agent_id=agent_id, run_id=run_id)
+
+
+def _check_model(engine: Engine, mode: Mode, messages: Sequence[Message]) -> None:
+    """Refuse images that nobody can look at; say once if there is no model at all."""
+    if mode != "raw":
+        check_sight(engine.services.chat, messages)
+    if mode == "verbatim":
+        engine.warn_verbatim()
 
 
 def _check_bool(value: object, what: str) -> None:

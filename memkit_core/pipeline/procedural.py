@@ -11,12 +11,12 @@ from ..errors import ConflictError, ModelError, UsageError
 from ..filters import And, Eq, Exists, Filter, Not
 from ..models.structured import ask
 from ..prompts import procedural as prompt
-from ..protocols import AddMemory, Change, ChangeSet, Completion, Query, StoredBatch, UpdateMemory
+from ..protocols import AddMemory, ChangeSet, Completion, Query, StoredBatch, UpdateMemory
 from ..results import AddResult, StageFailure
-from ..types import MAX_TEXT_CHARS, Decision, MemoryRecord, MessageRecord, Scope
+from ..types import MAX_TEXT_CHARS, Decision, MemoryRecord, MessageRecord, Operation, Scope, Usage
 from .account import Account
 from .commit import PROCEDURAL, Plan, write
-from .embed import embed
+from .embed import Embedded, embed
 from .index import index_committed
 from .outcome import AddRequest, Outcome, message_ids, message_vectors
 from .runs import turn_of
@@ -236,6 +236,33 @@ def _change(
     )
 
 
+def _outcome(
+    batch: StoredBatch,
+    request: AddRequest,
+    run: _Run,
+    changes: tuple[AddMemory | UpdateMemory, ...],
+    embedded: Embedded,
+) -> Outcome:
+    """What the commit will have done; its cost is filled in by the caller."""
+    decision = Decision(fact=0, operation="NONE", target=0 if run.record else None, reason="nothing new")
+    if changes:
+        operation: Operation = "ADD" if run.record is None else "UPDATE"
+        decision = Decision(fact=0, operation=operation, reason=changes[0].reason)
+    return Outcome(
+        mode=request.mode,
+        batch_id=batch.batch_id,
+        messages=len(request.messages),
+        embedded=embedded,
+        plan=Plan(
+            changes=changes,
+            decisions=(decision,),
+            outcomes=(0 if changes else None,),
+            memories=() if run.record is None else (run.record,),
+        ),
+        usage=Usage(),
+    )
+
+
 async def _commit(
     rt: Account,
     services: Services,
@@ -249,24 +276,11 @@ async def _commit(
     embedded = await embed(
         rt, services, [message.content for message in request.messages] + ([beginning] if beginning else [])
     )
-    changes: tuple[Change, ...] = ()
-    decision = Decision(fact=0, operation="NONE", target=0 if run.record else None, reason="nothing new")
+    changes: tuple[AddMemory | UpdateMemory, ...] = ()
     if change is not None:
         changes = (replace(change, vector=embedded.vectors.get(beginning)),)
-        decision = Decision(fact=0, operation="ADD" if run.record is None else "UPDATE", reason=change.reason)
-    outcome = Outcome(
-        mode=request.mode,
-        batch_id=batch.batch_id,
-        messages=len(request.messages),
-        embedded=replace(embedded, failed=embedded.failed + overview.failed),
-        plan=Plan(
-            changes=changes,
-            decisions=(decision,),
-            outcomes=(0 if changes else None,),
-            memories=() if run.record is None else (run.record,),
-        ),
-        usage=rt.bill.total,
-    )
+    told = replace(embedded, failed=embedded.failed + overview.failed)
+    outcome = replace(_outcome(batch, request, run, changes, told), usage=rt.bill.total)
     done = not overview.failed
     receipt = await write(
         rt,

@@ -108,8 +108,8 @@ def test_a_faithful_record_without_a_model(open_memory, messages):
     assert (item.metadata, item.origin, item.trust) == ({"trip": "rome"}, "assistant", "trusted")
     assert item.attributes == {"steps": 5, "errors": 1}
     assert item.sources == result.message_ids
-    (excerpt,) = memory.search("timeout", agent_id="scout", include=["excerpts"], limit=1).excerpts
-    assert excerpt.text.endswith('"error": true}\ntimeout after 30 s')
+    found = memory.search("timeout", agent_id="scout", include=["excerpts", "quarantined"], limit=1)
+    assert found.excerpts[0].text.endswith('"error": true}\ntimeout after 30 s')
     assert memory.admin.doctor().ok
 
 

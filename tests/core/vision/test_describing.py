@@ -197,3 +197,20 @@ def test_text_only_by_policy(tmp_path):
     with Memory(llm="verbatim", embedder="none", store=tmp_path / "m.db", config=config) as memory:
         result = memory.add([said("I like tea", image()), said(image())], user_id="ann")
         assert [change.memory for change in result.added] == [f"I like tea\n[image 1 ({URL})]"]
+
+
+def test_an_export_carries_a_waiting_image_and_a_recorded_run(tmp_path):
+    memory, _ = open_memory(tmp_path, RuntimeError("down"), RuntimeError("down"))
+    with memory:
+        memory.add([said("Look", image(f"data:image/png;base64,{DATA}"))], user_id="ann")
+        memory.add("Go", user_id="ann", agent_id="a", memory_type="procedural_memory", infer=False)
+        memory.admin.export(tmp_path / "all.jsonl")
+    (tmp_path / "other").mkdir()
+    memory, chat = open_memory(tmp_path / "other", DOG, facts(("A brown dog was on a beach", 0)))
+    with memory:
+        memory.admin.import_(tmp_path / "all.jsonl")
+        assert memory.flush().pending == 0
+        assert blocks_of(chat.calls[0])[0]["image_url"]["url"].endswith(DATA)
+        items = {item.origin: item for item in memory.get_all(user_id="ann")}
+        assert items["image"].memory == "A brown dog was on a beach"
+        assert items["assistant"].memory_type == "procedural_memory"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ...errors import ConflictError, UsageError
@@ -253,10 +253,10 @@ def claim(
         condition += " AND uuid NOT IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(list(except_ids)))
     rows = connection.execute(
-        f"SELECT {BATCH_COLUMNS} FROM batches WHERE pending = 1 AND not_before <= ?"
+        f"SELECT {BATCH_COLUMNS} FROM batches WHERE pending = 1"
         f" AND (lease_until IS NULL OR lease_until <= ?){condition} ORDER BY id LIMIT ?",
-        (now, now, *values, limit),
-    ).fetchall()
+        (now, *values, limit),
+    )
     claimed: list[StoredBatch] = []
     for row in _as_fit(rows):
         lease = secrets.token_hex(16)

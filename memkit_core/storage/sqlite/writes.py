@@ -8,7 +8,17 @@ from typing import Any
 
 from ... import analysis
 from ...errors import ConflictError, NotFoundError, UsageError
-from ...protocols import AddMemory, Applied, CiteMemory, CommitReceipt, Completion, RetireMemory, StoredBatch
+from ...protocols import (
+    AddMemory,
+    AmendMemory,
+    Applied,
+    CiteMemory,
+    CommitReceipt,
+    Completion,
+    RestoreMemory,
+    RetireMemory,
+    StoredBatch,
+)
 from ...types import MemoryRecord, Micros
 from .batches import complete_batch, insert_batch, owner_for_writing, replay
 from .carrying import carried_sources, next_row, restored_row, vector_of

@@ -51,6 +51,8 @@ def chunks(
         for position, message in enumerate(messages)
         for part in _parts(message.content, chunk_tokens)
     ]
+    if not pieces:
+        return []
     starts: list[int] = []
     size = 0
     for number, (_, piece) in enumerate(pieces):

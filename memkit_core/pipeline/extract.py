@@ -168,9 +168,13 @@ class _Work:
         if not flags & FLAG_SMALLTALK:
             return True
         previous = self.messages[position - 1] if position else (self.before[-1] if self.before else None)
-        return previous is not None and bool(
-            analysis.text_flags(previous.content) & ~FLAG_SMALLTALK
-        )  # "Yes." after "Do you still live in Rome?" says a lot
+        if previous is None or (previous.role, previous.actor_id) == (
+            self.messages[position].role,
+            self.messages[position].actor_id,
+        ):
+            return False
+        # "Yes." after somebody else's "Do you still live in Rome?" says a lot.
+        return bool(analysis.text_flags(previous.content) & ~FLAG_SMALLTALK)
 
 
 async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Chunk) -> Extracted:

@@ -65,9 +65,9 @@ def event_time(said: str, text: str, cited: Sequence[Message], *, now: Micros) -
         return When()
     today = _shifted(now, anchor.zone).date()
     if (
-        given.date() == today
-        and today - local_day(anchor) > 2 * _DAY
-        and not any(re.search(rf"(?<!\d)0?{today.day}(?!\d)", message.content) for message in cited)
+        abs(given.date() - today) <= _DAY  # it is another day elsewhere
+        and today - local_day(anchor) > 3 * _DAY
+        and not any(re.search(rf"(?<!\d)0?{given.day}(?!\d)", message.content) for message in cited)
     ):
         for message in cited:
             span = _sole(message.content, local_day(message))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 from pydantic import PrivateAttr
 
-from memkit_core import AsyncMemory, Memory, NotFoundError, Usage
+from memkit_core import AsyncMemory, Memory, MemoryConfig, NotFoundError, Usage
+from memkit_core.policies import Budget, CostPolicy, ResiliencePolicy
 from memkit_core.testing import FaultyEmbeddings, HashEmbeddings, ScriptedChatModel
 
 DECISIONS = {"decisions": [{"fact": 0, "op": "UPDATE", "target": 0, "text": "Likes green tea"}]}
@@ -120,6 +122,51 @@ def test_the_ledger_equals_what_the_model_returned(operations, replies, faults):
             report = memory.admin.usage()
             assert calls(report.total) == calls(known)
             assert calls(sum((row.usage for row in report.owners), Usage())) == calls(report.total)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    replies=st.lists(st.sampled_from([*sorted(REPLIES), "timeout", "hanging"]), max_size=16),
+    longs=st.lists(st.booleans(), max_size=4),
+    attempts=st.integers(1, 3),
+    suspending=st.booleans(),
+)
+def test_the_ledger_holds_with_retries_fallbacks_and_timeouts(replies, longs, attempts, suspending):
+    script, hanging = iter(replies), threading.Event()
+
+    def reply(messages):
+        name = next(script, "good")
+        if name == "hanging" and not suspending:  # what is cancelled on an event loop returns nothing
+            hanging.wait(5)
+            return good(messages)
+        return REPLIES[name if name in REPLIES else "timeout"](messages)
+
+    models = [CountingModel(reply, tools=number == 0) for number in range(2)]
+    policy = ResiliencePolicy(attempts=attempts, max_wait=0, timeout=0.2, breaker_failures=3)
+    budget = CostPolicy(budget=Budget(max_tokens=3_000))
+    config = MemoryConfig(resilience=policy, costs=budget)
+    with Memory(llm=models, embedder="none", store="sqlite://:memory:", config=config) as memory:
+
+        async def adds():
+            for number, long in enumerate(longs):
+                await memory.aio.add(
+                    [f"I like tea{number}. " * (1_200 if long else 1)] * (3 if long else 1), user_id="u"
+                )
+
+        if suspending:
+            asyncio.run(adds())
+        else:
+            for number, long in enumerate(longs):
+                operate(memory, "long add" if long else "add", number)
+        memory.flush()
+        hanging.set()
+        for thread in threading.enumerate():
+            if thread.name == "memkit-call":
+                thread.join()
+        total = memory.admin.usage().total
+        returned = [sum(side) for side in zip(*(model.tokens for model in models), strict=True)]
+        assert tokens(total) == tuple(returned)
+        assert total.chat_calls == sum(len(model.calls) for model in models)
 
 
 @pytest.mark.parametrize("rounds", [1, 9])

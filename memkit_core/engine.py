@@ -28,7 +28,7 @@ from .config import (
 )
 from .errors import ConfigError, EmbeddingMismatchError, MemkitError, MemkitWarning, UsageError
 from .gates import Gates
-from .hooks import Hook, is_async
+from .hooks import Hook, needs_loop
 from .ledger import Ledger
 from .models.calling import Caller, models_of
 from .models.embed import Embedder
@@ -165,11 +165,6 @@ class Engine:
         embedder = "keywords only" if services.embedder is None else services.embedder.model
         return f"{services.store.location!r}, llm={chat}, embedder={embedder}"
 
-    @property
-    def needs_loop(self) -> bool:
-        """Whether a hook is async, so that no add can end in the background."""
-        return any(is_async(hook) for hook in self.services.hooks)
-
     # ------------------------------------------------------------ work
 
     def check_open(self) -> None:
@@ -221,7 +216,7 @@ class Engine:
         services = self.services
         if services.index is not None and isinstance(services.store, MaintainableStore):
             services.known.index_lost = services.index.name in services.store.index_rebuilds()
-        if services.chat is not None and not self.needs_loop and services.store.pending_batches():
+        if services.chat is not None and not needs_loop(services.hooks) and services.store.pending_batches():
             before = services.clock() - _RESUME_AGE
             self.background(flush(self.blocking, services, recorded_before=before))
         elif services.index is not None and (

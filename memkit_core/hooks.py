@@ -69,6 +69,11 @@ def is_async(hook: Hook) -> bool:
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
 
 
+def needs_loop(hooks: Sequence[Hook]) -> bool:
+    """Whether one of them is async, so that no add can end in the background."""
+    return any(is_async(hook) for hook in hooks)
+
+
 def check_hooks(hooks: Sequence[Hook], *, may_suspend: bool) -> tuple[Hook, ...]:
     """The hooks themselves.
 

@@ -19,6 +19,7 @@ from . import analysis
 from .engine import Engine
 from .errors import ConflictError, NotFoundError, UsageError
 from .filters import Filter, bare_keys, check_known_keys, parse_filter
+from .hooks import needs_loop
 from .pipeline.account import Account
 from .pipeline.add import accept, add
 from .pipeline.commit import Options, changed, write
@@ -113,12 +114,12 @@ class Verbs:
         )
         if options.memory_type is None:
             _check_model(engine, mode, parsed)
-        if not wait and engine.needs_loop:
+        if not wait and needs_loop(services.hooks):
             raise UsageError("an async hook needs its caller's event loop: wait=False cannot run it")
         if wait or mode != "llm":
             result = await add(self._rt, services, request)
             conflict = any(isinstance(f.error, ConflictError) for f in result.failed)
-            if result.status == "pending" and conflict and not engine.needs_loop:
+            if result.status == "pending" and conflict and not needs_loop(services.hooks):
                 # Others wrote all the time. What is left needs no caller, only a quieter moment.
                 engine.background(flush(engine.blocking, services))
             return result

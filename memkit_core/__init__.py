@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         OwnerUsage,
         ReindexResult,
         ResetResult,
+        RollbackItem,
+        RollbackResult,
         StoreStats,
         UsageReport,
     )
@@ -134,6 +136,8 @@ __all__ = [
     "Proposal",
     "ReindexResult",
     "ResetResult",
+    "RollbackItem",
+    "RollbackResult",
     "SchemaVersionError",
     "Scope",
     "ScopedMemory",
@@ -155,7 +159,15 @@ __all__ = [
 _HOMES = {
     ".admin_results": (
         *("DoctorReport", "ExportResult", "Finding", "HealthCheck", "HealthReport", "ImportResult"),
-        *("OwnerUsage", "ReindexResult", "ResetResult", "StoreStats", "UsageReport"),
+        *(
+            "OwnerUsage",
+            "ReindexResult",
+            "ResetResult",
+            "RollbackItem",
+            "RollbackResult",
+            "StoreStats",
+            "UsageReport",
+        ),
     ),
     ".config": ("EmbedderConfig", "GraphStoreConfig", "LlmConfig", "MemoryConfig", "VectorStoreConfig"),
     ".errors": (

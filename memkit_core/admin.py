@@ -1,27 +1,17 @@
-"""What concerns the whole store: every admin verb once, and its two faces."""
+"""What concerns the whole store, and what only its owner may decide: ``memory.admin``."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING
 
-from .admin_results import ResetResult
-from .engine import Engine, resolve_embedder
-from .errors import ConfigError, UsageError
-from .maintenance.doctor import doctor
-from .maintenance.progress import Progress
-from .maintenance.reindex import adopt, reindex
-from .maintenance.state import health, stats, usage
-from .maintenance.transfer import export, import_
-from .pipeline.account import Account
-from .pipeline.index import rebuild_index
-from .protocols import MaintainableStore, Runtime
 from .runtime import drive
+from .types import Scope
 from .verbs import scope_or_none
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from langchain_core.embeddings import Embeddings
 
     from .admin_results import (
@@ -30,129 +20,13 @@ if TYPE_CHECKING:
         HealthReport,
         ImportResult,
         ReindexResult,
+        ResetResult,
+        RollbackResult,
         StoreStats,
         UsageReport,
     )
-    from .types import Scope
-
-
-#: One at a time, in this process: two would clear each other's index.
-_UPKEEP: Final = "memkit upkeep"
-
-
-class AdminVerbs:
-    """Every admin verb as a coroutine over one engine and one runtime."""
-
-    def __init__(self, engine: Engine, rt: Runtime) -> None:
-        self.engine = engine
-        self._rt = rt
-
-    async def reset(self, *, confirm: bool) -> ResetResult:
-        """See ``Admin.reset``."""
-        self.engine.check_open()
-        if confirm is not True:
-            raise UsageError(
-                "reset removes everything of everybody, for good: pass confirm=True if you mean it"
-            )
-        services = self.engine.services
-        store, index = services.store, services.index
-        if index is not None and isinstance(store, MaintainableStore):
-            # Whatever happens on the way: the index is to be emptied.
-            await self._rt.call(lambda: store.request_index_rebuild(index.name))
-
-        def empty() -> None:
-            with services.ledger.steady():
-                store.reset()
-                services.ledger.forget()
-
-        await self._rt.call(empty)
-        services.known.identity = None
-        services.known.metadata_keys = frozenset()
-        return ResetResult(failed=(await rebuild_index(self._rt, services))[1])
-
-    async def reindex(self, *, embedder: object, progress: bool) -> ReindexResult:
-        """See ``Admin.reindex``."""
-        store = self._store("reindex")
-        _check_bool(progress, "progress")
-        engine = self.engine
-        account = Account(self._rt, engine.services, None, "reindex", at_once=True)
-        async with self._rt.exclusive(_UPKEEP), account:
-            if embedder is not None:
-                wanted = resolve_embedder(embedder)
-                if wanted is None:
-                    raise UsageError("reindex needs an embedding model; name none to keep the present one")
-                await adopt(account, store, wanted)
-                engine.services = replace(engine.services, embedder=wanted)
-                engine.services.known.identity = None
-            with Progress(show=progress) as bars:
-                return await reindex(account, engine.services, store, bars)
-
-    async def doctor(self, *, repair: bool, progress: bool) -> DoctorReport:
-        """See ``Admin.doctor``."""
-        store = self._store("doctor")
-        _check_bool(repair, "repair")
-        _check_bool(progress, "progress")
-        account = Account(self._rt, self.engine.services, None, "doctor", at_once=True)
-        async with self._rt.exclusive(_UPKEEP), account:
-            with Progress(show=progress) as bars:
-                return await doctor(account, self.engine.services, store, bars, repair=repair)
-
-    async def export(
-        self, path: object, *, user_id: str | None, agent_id: str | None, run_id: str | None, progress: bool
-    ) -> ExportResult:
-        """See ``Admin.export``."""
-        store, file = self._store("export"), _check_path(path)
-        _check_bool(progress, "progress")
-        scope = scope_or_none(user_id, agent_id, run_id)
-        if scope is not None and scope.narrowing:
-            raise UsageError("an export holds whole owners: give one of user_id, agent_id and run_id")
-        owners = None if scope is None else [scope.owner]
-        with Progress(show=progress) as bars:
-            return await export(self._rt, store, file, bars, owners=owners)
-
-    async def import_(self, path: object, *, progress: bool) -> ImportResult:
-        """See ``Admin.import_``."""
-        store, file = self._store("import_"), _check_path(path)
-        _check_bool(progress, "progress")
-        async with Account(self._rt, self.engine.services, None, "import") as account:
-            with Progress(show=progress) as bars:
-                result = await import_(account, self.engine.services, store, file, bars)
-            account.bill.finish()
-            return result
-
-    async def usage(self, scope: Scope | None) -> UsageReport:
-        """See ``Admin.usage``."""
-        store = self._store("usage")
-        if scope is not None and scope.narrowing:
-            raise UsageError("costs are kept for whole owners: give one of user_id, agent_id and run_id")
-        return await usage(self._rt, self.engine.services, store, None if scope is None else scope.owner)
-
-    async def health(self) -> HealthReport:
-        """See ``Admin.health``."""
-        return await health(self._rt, self.engine.services, self._store("health"))
-
-    async def stats(self) -> StoreStats:
-        """See ``Admin.stats``."""
-        return await stats(self._rt, self._store("stats"))
-
-    def _store(self, verb: str) -> MaintainableStore:
-        self.engine.check_open()
-        store = self.engine.services.store
-        if not isinstance(store, MaintainableStore):
-            raise ConfigError(f"{verb} needs a store that is a memkit_core.protocols.MaintainableStore")
-        return store
-
-
-def _check_bool(value: object, what: str) -> None:
-    if not isinstance(value, bool):
-        raise UsageError(f"{what} is True or False, not {type(value).__name__}")
-
-
-def _check_path(path: object) -> Path:
-    name: object = os.fspath(cast("os.PathLike[str]", path)) if isinstance(path, os.PathLike) else path
-    if isinstance(name, str) and name and "\0" not in name:
-        return Path(name)
-    raise UsageError(f"path is the name of a file, not {path!r:.80}")
+    from .admin_verbs import AdminVerbs
+    from .results import MemoryChange
 
 
 class Admin:
@@ -281,6 +155,86 @@ class Admin:
         """
         return drive(self._verbs.usage(scope_or_none(user_id, agent_id, run_id)))
 
+    def approve(
+        self,
+        memory_id: str,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        reason: str = "approved by the caller",
+    ) -> MemoryChange:
+        """Let a memory out of quarantine: it counts as trusted from now on, and keeps its origin.
+
+        Args:
+            memory_id: The memory.
+            user_id, agent_id, run_id: Only if it is inside this scope.
+            reason: What the history says of it.
+
+        Raises:
+            ConflictError: Somebody changed it meanwhile: look at it again. Nothing was changed.
+            NotFoundError: There is no such memory in the scope. Nothing was changed.
+        """
+        scope = scope_or_none(user_id, agent_id, run_id)
+        return drive(self._verbs.approve(memory_id, scope, reason=reason))
+
+    def reject(
+        self,
+        memory_id: str,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        reason: str = "rejected by the caller",
+    ) -> MemoryChange:
+        """Delete a memory that is in quarantine, and take messages that only it rests on out of search.
+
+        Args:
+            memory_id: The memory.
+            user_id, agent_id, run_id: Only if it is inside this scope.
+            reason: What the history says of it.
+
+        Raises:
+            ConflictError: Somebody changed it meanwhile: look at it again. Nothing was changed.
+            NotFoundError: There is no such memory in the scope. Nothing was changed.
+            UsageError: It is trusted. Nothing was changed.
+        """
+        scope = scope_or_none(user_id, agent_id, run_id)
+        return drive(self._verbs.reject(memory_id, scope, reason=reason))
+
+    def rollback(
+        self,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        to: datetime | str,
+        dry_run: bool = False,
+        progress: bool = False,
+    ) -> RollbackResult:
+        """Bring a scope's memories back to what was known at an earlier time.
+
+        What was added later is retired, what was changed or deleted later is restored. Nothing is destroyed:
+        the rollback is history like any other change, and another one to a time before it takes it back.
+        Messages stay as they are, and so do batches that still wait for extraction.
+
+        Up to 5,000 memories change in one transaction, all or none. Of more, each 5,000 do; if one such
+        portion fails, the same call again does the rest.
+
+        Args:
+            user_id, agent_id, run_id: Whose memories; at least one.
+            to: The time; UTC if it names no zone.
+            dry_run: Change nothing, only tell what would be done.
+            progress: Show a progress bar.
+
+        Raises:
+            ConflictError: Others wrote to the same owner all the time. Portions that were done stay done.
+            StorageError: The store failed. Portions that were done stay done.
+            UsageError: No id is given, or the time is wrong or in the future. Nothing was changed.
+        """
+        scope = Scope(user_id=user_id, agent_id=agent_id, run_id=run_id)
+        return drive(self._verbs.rollback(scope, to=to, dry_run=dry_run, progress=progress))
+
     def health(self) -> HealthReport:
         """Whether the parts work: store, vectors, models, pending work, index. A sick part raises nothing."""
         return drive(self._verbs.health())
@@ -292,56 +246,3 @@ class Admin:
             StorageError: The store cannot be read.
         """
         return drive(self._verbs.stats())
-
-
-class AsyncAdmin:
-    """``Admin`` for async code. Get it as ``memory.admin``."""
-
-    def __init__(self, verbs: AdminVerbs) -> None:
-        self._verbs = verbs
-
-    async def reset(self, *, confirm: bool = False) -> ResetResult:
-        """See ``Admin.reset``."""
-        return await self._verbs.reset(confirm=confirm)
-
-    async def reindex(
-        self, *, embedder: str | Embeddings | None = None, progress: bool = False
-    ) -> ReindexResult:
-        """See ``Admin.reindex``."""
-        return await self._verbs.reindex(embedder=embedder, progress=progress)
-
-    async def doctor(self, *, repair: bool = False, progress: bool = False) -> DoctorReport:
-        """See ``Admin.doctor``."""
-        return await self._verbs.doctor(repair=repair, progress=progress)
-
-    async def export(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        progress: bool = False,
-    ) -> ExportResult:
-        """See ``Admin.export``."""
-        return await self._verbs.export(
-            path, user_id=user_id, agent_id=agent_id, run_id=run_id, progress=progress
-        )
-
-    async def import_(self, path: str | os.PathLike[str], *, progress: bool = False) -> ImportResult:
-        """See ``Admin.import_``."""
-        return await self._verbs.import_(path, progress=progress)
-
-    async def usage(
-        self, *, user_id: str | None = None, agent_id: str | None = None, run_id: str | None = None
-    ) -> UsageReport:
-        """See ``Admin.usage``."""
-        return await self._verbs.usage(scope_or_none(user_id, agent_id, run_id))
-
-    async def health(self) -> HealthReport:
-        """See ``Admin.health``."""
-        return await self._verbs.health()
-
-    async def stats(self) -> StoreStats:
-        """See ``Admin.stats``."""
-        return await self._verbs.stats()

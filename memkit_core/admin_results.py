@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from .results import Result, StageFailure
-from .types import Usage
+from .types import Micros, Usage, to_datetime
+
+if TYPE_CHECKING:
+    from .pipeline.rollback import RolledBack
 
 
 class ReindexResult(Result):
@@ -38,6 +42,77 @@ class ReindexResult(Result):
         index = "" if self.index is None else f", index {self.index!r}: {self.indexed} refs"
         lines = [f"ReindexResult(keywords of {self.units} texts, {self.embedded} new vectors{index})"]
         return "\n".join([*lines, *(f"  {failure!r}" for failure in self.failed)])
+
+    __str__ = __repr__
+
+
+class RollbackItem(Result):
+    """What a rollback did to one memory.
+
+    Attributes:
+        action: ``retire``: it was added later. ``revert``: it was changed later. ``restore``: it was deleted
+            later.
+        memory: What it says now; None if it is retired. ``previous_memory``: what it said before the
+            rollback; None if it was deleted.
+    """
+
+    id: str
+    action: Literal["retire", "revert", "restore"]
+    memory: str | None
+    previous_memory: str | None
+
+    def __repr__(self) -> str:
+        text = self.previous_memory if self.memory is None else self.memory
+        return f"{self.action} {text!r:.80} (id={self.id!r})"
+
+    __str__ = __repr__
+
+
+class RollbackResult(Result):
+    """What a rollback did, or would do.
+
+    Attributes:
+        to: The time whose knowledge counts again.
+        dry_run: Nothing was changed.
+        items: Every memory that is concerned, in the order of their ids.
+        waiting: Batches of messages that still wait for extraction: what is drawn from them comes on top.
+        failed: What of a derived index is behind; it catches up by itself, or by ``flush``.
+    """
+
+    to: datetime
+    dry_run: bool = False
+    items: list[RollbackItem] = Field(default_factory=list[RollbackItem])
+    waiting: int = 0
+    failed: list[StageFailure] = Field(default_factory=list[StageFailure])
+
+    @classmethod
+    def of(cls, done: RolledBack, *, to: Micros, dry_run: bool, waiting: int) -> RollbackResult:
+        """The public account of a rollback."""
+        items = [
+            RollbackItem(
+                id=step.memory_id,
+                action=step.action,
+                memory=None if step.then is None else step.then.text,
+                previous_memory=None if step.now is None else step.now.text,
+            )
+            for step in done.steps
+        ]
+        failed = list(done.failed)
+        return cls(to=to_datetime(to), dry_run=dry_run, items=items, waiting=waiting, failed=failed)
+
+    def _counted(self, action: str) -> int:
+        return sum(item.action == action for item in self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        done = "would be" if self.dry_run else "were"
+        return (
+            f"RollbackResult({len(self.items)} memories {done} brought back to {self.to.isoformat()}: "
+            f"{self._counted('retire')} retired, {self._counted('revert')} reverted, "
+            f"{self._counted('restore')} restored)"
+        )
 
     __str__ = __repr__
 

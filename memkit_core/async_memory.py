@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .admin import AdminVerbs, AsyncAdmin
+from .admin_verbs import AdminVerbs
+from .async_admin import AsyncAdmin
 from .config import MemoryConfig
 from .engine import Engine
 from .hooks import Hook, check_hooks

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .admin import Admin, AdminVerbs
+from .admin import Admin
+from .admin_verbs import AdminVerbs
 from .config import MemoryConfig
 from .engine import Engine
 from .hooks import Hook, check_hooks

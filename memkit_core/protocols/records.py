@@ -109,6 +109,13 @@ class RecordStore(Protocol):
         """What happened to a memory, oldest first; empty if it never was inside the scope."""
         ...
 
+    def changed_since(self, scope: Scope, since: Micros) -> list[MemoryRecord]:
+        """Every version inside the scope that was opened or closed after a knowledge time.
+
+        By (memory_id, revision), sources filled in; expired ones are among them.
+        """
+        ...
+
     def search(self, request: SearchRequest) -> Candidates:
         """Candidates with exact scores. Nothing outside the owner is looked at."""
         ...

@@ -83,6 +83,18 @@ def count(connection: Connection, query: Query) -> int:
     return found
 
 
+def changed_since(connection: Connection, scope: Scope, since: Micros) -> list[MemoryRecord]:
+    """See ``RecordStore.changed_since``."""
+    owner, _ = find_owner(connection, scope)
+    condition, values = scope_condition(scope, owner)
+    rows = connection.execute(
+        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE {condition}"
+        " AND (m.recorded_at > ? OR m.retired_at > ?) ORDER BY m.memory_id, m.revision",
+        (*values, since, since),
+    ).fetchall()
+    return _checked(records_of(connection, rows), scope)
+
+
 def history(connection: Connection, memory_id: str, scope: Scope | None) -> list[EventRecord]:
     """See ``RecordStore.history``. The texts are those of the versions around each event."""
     condition, values = "1", list[Any]()

@@ -165,6 +165,11 @@ class SqliteStore(Upkeep):
         with self._pool.read() as connection:
             return reads.history(connection, memory_id, scope)
 
+    def changed_since(self, scope: Scope, since: Micros) -> list[MemoryRecord]:
+        """See ``RecordStore.changed_since``."""
+        with self._pool.read() as connection:
+            return reads.changed_since(connection, scope, since)
+
     def search(self, request: SearchRequest) -> Candidates:
         """See ``RecordStore.search``."""
         # numpy is loaded by the first search, not by opening a store.

@@ -7,7 +7,7 @@ import sqlite3
 from importlib import import_module
 from typing import Any, Final, Literal, TypeAlias
 
-from ...errors import ConflictError, StorageError, StorageUnavailableError, UsageError
+from ...errors import ConflictError, IntegrityError, StorageError, StorageUnavailableError, UsageError
 from .conditions import register_functions
 from .rows import LONE_SURROGATE
 
@@ -108,8 +108,10 @@ def typed(error: BaseException, location: str) -> BaseException:
 
 
 def unavailable(error: BaseException, location: str) -> StorageError:
-    """A ``StorageUnavailableError`` that says what to do about an error of the driver."""
+    """An error that says what to do about one of the driver: for damage to a text, an ``IntegrityError``."""
     reason = str(error)
+    if "decode to UTF-8" in reason:
+        return IntegrityError(f"a stored text in {location} is damaged: see memory.admin.doctor()")
     if "full" in reason:
         advice = "free some space and try again"
     elif "locked" in reason or "busy" in reason:

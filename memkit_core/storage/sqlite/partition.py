@@ -29,6 +29,7 @@ SESSION: Final = EXPIRES
 ACTOR, AGENT, RUN = range(3)
 _MOST_TERMS: Final = 2_048
 _MOST_FILTERS: Final = 32
+_DAMAGED: Final = "a stored keyword is damaged: memory.admin.doctor(repair=True) mends it"
 _STRAY: Final = "a stored keyword belongs to no text of its owner: memory.admin.doctor(repair=True) mends it"
 
 #: What ``FLAGS`` holds. Whether a unit is untrusted follows from other columns, it cannot differ from them.
@@ -195,7 +196,10 @@ class Partition:
             "SELECT unit, tf FROM postings WHERE owner = ? AND space = ? AND term = ? AND unit > ?",
             (self.owner, self.space, term, 0 if earlier is None else earlier.last),
         ).fetchall()
-        pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
+        try:
+            pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
+        except (OverflowError, TypeError, ValueError):
+            raise IntegrityError(_DAMAGED) from None
         rows: Rows = np.searchsorted(self.units, pairs[:, 0])
         if len(rows) and (rows.max() >= self.rows or (self.units[rows] != pairs[:, 0]).any()):
             raise IntegrityError(_STRAY)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final
 
 from ... import analysis
-from ...errors import SchemaVersionError, StorageUnavailableError, UsageError
+from ...errors import IntegrityError, MemkitError, SchemaVersionError, StorageUnavailableError, UsageError
 from .driver import (
     BUSY_SECONDS,
     Connection,
@@ -29,6 +29,8 @@ from .upgrade import UPGRADES
 APPLICATION_ID: Final = 0x6D6B6974  # "mkit"
 SCHEMA_VERSION: Final = 5
 _IDLE_READERS: Final = 8
+#: What reading raises where a value is of another type than memkit writes. What is sound always converts.
+_UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 #: Connections in use at a fork, in the child. Their threads stayed behind, so they cannot be closed.
 _inherited: Final[list[Connection]] = []
 
@@ -54,7 +56,11 @@ class Pool:
         check_version()
         if path == ":memory:":
             self._shared = self._open()
-            migrate(self._shared, self.location)
+            try:
+                migrate(self._shared, self.location)
+            except BaseException:  # nothing stays open when opening fails
+                self._shared.close()
+                raise
         else:
             _check_folder(path)
             first = self._open()
@@ -67,7 +73,12 @@ class Pool:
 
     def _open(self) -> Connection:
         try:
-            return configure(connect(self.path), self._durability)
+            connection = connect(self.path)
+            try:
+                return configure(connection, self._durability)
+            except BaseException:  # whatever happens, no open connection is left behind
+                connection.close()
+                raise
         except Error as error:
             raise unavailable(error, self.location) from error
 
@@ -189,6 +200,11 @@ class Reading:
             self._pool.give_back(self._connection)
         if isinstance(error, Error):
             raise unavailable(error, self._pool.location) from error
+        if isinstance(error, _UNREADABLE) and not isinstance(error, MemkitError | UnicodeEncodeError):
+            raise IntegrityError(
+                f"a stored value in {self._pool.location} is not what memkit wrote "
+                f"({type(error).__name__}): see memory.admin.doctor()"
+            ) from error
 
 
 def _check_folder(path: str) -> None:

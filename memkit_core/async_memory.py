@@ -53,6 +53,7 @@ class AsyncMemory:
         config: MemoryConfig | None = None,
         vector_store: VectorIndex | VectorStore | None = None,
         history_db_path: str | None = None,
+        verifier: str | BaseChatModel | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
         """Open a memory. See ``Memory``; hooks may be coroutine functions too."""
@@ -63,6 +64,7 @@ class AsyncMemory:
             store=store,
             vector_store=vector_store,
             history_db_path=history_db_path,
+            verifier=verifier,
             hooks=check_hooks(hooks, may_suspend=True),
         )
         self._start(engine)

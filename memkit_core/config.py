@@ -70,6 +70,7 @@ class MemoryConfig(Policies):
     Attributes:
         llm: None: verbatim mode, no model is ever called. A list: the first model, and what is asked in its
             place, one after the other, where calling it fails.
+        verifier: A second chat model that judges what the first one extracted. None: code alone does.
         embedder: ``auto``: the offline model if its extra is installed, else keywords only. None: the latter.
         store: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite://:memory:``.
         history_db_path: mem0's name for the file that keeps the history. memkit keeps it with the memories,
@@ -82,6 +83,7 @@ class MemoryConfig(Policies):
     """
 
     llm: LlmConfig | str | list[LlmConfig | str] | None = None
+    verifier: LlmConfig | str | None = None
     embedder: EmbedderConfig | str | None = "auto"
     vector_store: VectorStoreConfig | None = None
     graph_store: GraphStoreConfig | None = None

@@ -65,6 +65,7 @@ class Engine:
         chat: Any,
         embedder: Embedder | None,
         index: VectorIndex | None,
+        verifier: Any = None,
         settings: Settings | None = None,
         policies: Policies | None = None,
         hooks: tuple[Hook, ...] = (),
@@ -78,13 +79,14 @@ class Engine:
             new_id=Ids(),
             chat=chat,
             embedder=embedder,
+            verifier=verifier,
             index=index,
             settings=settings or Settings(),
             policies=policies,
-            hooks=hooks,
             ledger=ledger,
             caller=Caller(policies.resilience),
             budgets=budgets,
+            hooks=hooks,
         )
         self._gates = Gates()
         self._gather_workers = Workers(8, "memkit-gather")
@@ -112,6 +114,7 @@ class Engine:
         store: Any = None,
         vector_store: Any = None,
         history_db_path: str | None = None,
+        verifier: Any = None,
         hooks: tuple[Hook, ...] = (),
     ) -> Engine:
         """An engine over the store that is named; objects given beside the configuration take its place.
@@ -128,6 +131,7 @@ class Engine:
                 raise ConfigError("history_db_path is a path, and stands in place of store, not beside it")
             config = config.model_copy(update={"history_db_path": history_db_path})
         chat = _chat(config.llm if llm is None else llm)
+        judge = _chat(config.verifier if verifier is None else verifier)
         wrapped = resolve_embedder(config.embedder if embedder == "auto" else embedder)
         location = config.location
         index = _index(config.vector_store if vector_store is None else vector_store, config.index_timeout)
@@ -139,6 +143,7 @@ class Engine:
                 store=records,
                 chat=chat,
                 embedder=wrapped,
+                verifier=judge,
                 index=index,
                 settings=settings,
                 policies=config,

@@ -59,6 +59,7 @@ class Memory:
         config: MemoryConfig | None = None,
         vector_store: VectorIndex | VectorStore | None = None,
         history_db_path: str | None = None,
+        verifier: str | BaseChatModel | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
         """Open a memory.
@@ -76,6 +77,8 @@ class Memory:
                 a LangChain vector store, or an index of ``memkit_core.indexes``. It is closed with the
                 memory; a LangChain vector store stays open.
             history_db_path: mem0's name for the SQLite file; memkit keeps history and memories in one.
+            verifier: A second chat model that judges every extracted fact by the messages it cites, in one
+                call per ``add``. None: code alone checks them.
             hooks: Called with every ``Proposal`` of an ``add`` before it is committed: what they return is
                 kept, None is a veto.
 
@@ -92,6 +95,7 @@ class Memory:
             store=store,
             vector_store=vector_store,
             history_db_path=history_db_path,
+            verifier=verifier,
             hooks=check_hooks(hooks, may_suspend=False),
         )
         self._start(engine)

@@ -42,19 +42,27 @@ class Plan:
 
     Attributes:
         outcomes: Per decision its change's number; None for a NONE, which changes nothing.
+        facts: What was decided about.
     """
 
     changes: tuple[Change, ...]
     decisions: tuple[Decision, ...]
     outcomes: tuple[int | None, ...]
     memories: tuple[MemoryRecord, ...]
+    facts: tuple[Fact, ...] = ()
 
     def results(self, applied: Sequence[Applied]) -> list[MemoryChange]:
         """One entry per decision."""
         return [
-            _known(self.memories, decision) if number is None else changed(applied[number], decision.reason)
+            _known(self.memories, decision) if number is None else self._changed(decision, applied[number])
             for decision, number in zip(self.decisions, self.outcomes, strict=True)
         ]
+
+    def _changed(self, decision: Decision, applied: Applied) -> MemoryChange:
+        change = changed(applied, decision.reason)
+        if change.event not in ("ADD", "UPDATE") or not 0 <= decision.fact < len(self.facts):
+            return change
+        return change.model_copy(update={"doubts": list(self.facts[decision.fact].doubts)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +108,11 @@ def plan_commit(
         else:
             changes.append(_retirement(batch, decision, target, replaced=decision.fact in added))
     return Plan(
-        changes=tuple(changes), decisions=tuple(decisions), outcomes=tuple(outcomes), memories=tuple(memories)
+        changes=tuple(changes),
+        decisions=tuple(decisions),
+        outcomes=tuple(outcomes),
+        memories=tuple(memories),
+        facts=tuple(batch.facts),
     )
 
 
@@ -194,9 +206,10 @@ def changed(applied: Applied, reason: str = "") -> MemoryChange:
             revision=record.revision,
             reason="remembered word for word",
             sources=list(record.sources),
+            support=record.support,
         )
     event: Literal["ADD", "UPDATE", "DELETE"] = "ADD" if previous is None else "UPDATE"
-    if record.retired_at is not None:
+    if record.retired_at is not None and previous is not None:  # else it was over from the start
         event = "DELETE"
     return MemoryChange(
         id=record.memory_id,
@@ -206,6 +219,7 @@ def changed(applied: Applied, reason: str = "") -> MemoryChange:
         revision=record.revision,
         reason=reason,
         sources=list(record.sources),
+        support=record.support,
     )
 
 
@@ -220,6 +234,7 @@ def _known(memories: Sequence[MemoryRecord], decision: Decision) -> MemoryChange
         revision=memory.revision,
         reason=decision.reason,
         sources=list(memory.sources),
+        support=memory.support,
     )
 
 

@@ -88,6 +88,7 @@ class Services:
 
     Attributes:
         new_id: Makes a fresh public id; later ones sort behind earlier ones.
+        verifier: A chat model that judges what ``chat`` has extracted, None: code alone does.
         budgets: What may be spent, None: anything.
     """
 
@@ -95,6 +96,7 @@ class Services:
     new_id: Callable[[], str]
     chat: Any = None
     embedder: Embedder | None = None
+    verifier: Any = None
     index: VectorIndex | None = None
     settings: Settings = Settings()
     policies: Policies = field(default_factory=Policies)
@@ -102,9 +104,9 @@ class Services:
     known: Known = field(default_factory=Known)
     in_flight: InFlight = field(default_factory=InFlight)
     ledger: Ledger = field(default_factory=Ledger)
-    hooks: tuple[Hook, ...] = ()
     caller: Caller = field(default_factory=Caller)
     budgets: Budgets | None = None
+    hooks: tuple[Hook, ...] = ()
 
     @property
     def identity(self) -> EmbeddingIdentity | None:

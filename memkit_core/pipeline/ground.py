@@ -1,0 +1,152 @@
+"""Facts held against the messages they cite: by code always, by a second model where one is given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import ModelError
+from ..models.structured import ask
+from ..prompts import verify as prompts
+from ..protocols import Runtime
+from ..results import Rejection, StageFailure
+from ..types import Decision, Fact, MemoryRecord, Message, Usage, clean_text
+from .echo import without_recalled
+from .grounding.check import doubts_about, foreign_to
+from .grounding.evidence import Readings
+from .services import Services
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounded:
+    """The facts with what was found about them; under ``strict`` only those that are borne out.
+
+    Attributes:
+        failed: The call of the second model, if it came to nothing.
+    """
+
+    facts: tuple[Fact, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    failed: tuple[StageFailure, ...] = ()
+    usage: Usage = Usage()
+
+
+async def ground(
+    rt: Runtime,
+    services: Services,
+    facts: Sequence[Fact],
+    messages: Sequence[Message],
+    *,
+    earlier: Sequence[Message] = (),
+) -> Grounded:
+    """The facts with ``support`` and ``doubts``. No model failure stops it: code's verdict stands then.
+
+    Args:
+        rt: The runtime.
+        services: The engine's services; with a verifier it is asked once about all facts.
+        facts: What was drawn from the messages.
+        messages: The batch.
+        earlier: What was said before the batch, for the names that pronouns stand for.
+    """
+    mode = services.policies.grounding.mode
+    if mode == "off" or not facts:
+        return Grounded(facts=tuple(facts))
+    shown, _ = without_recalled(messages)
+    before, _ = without_recalled(earlier)
+    readings = Readings(shown, before)
+    doubts = [list(doubts_about(fact, readings.evidence(positions(fact, shown)))) for fact in facts]
+    failed: tuple[StageFailure, ...] = ()
+    usage = Usage()
+    if services.verifier is not None:
+        try:
+            usage = await _verify(rt, services, facts, shown, doubts)
+        except ModelError as error:
+            _log.warning("facts were not verified by a second model: %s", type(error).__name__)
+            failed = (StageFailure.of("verify", error),)
+            usage = error.usage or usage
+    checked = [
+        replace(fact, support="doubtful" if found else "supported", doubts=tuple(found))
+        for fact, found in zip(facts, doubts, strict=True)
+    ]
+    if mode == "flag":
+        return Grounded(facts=tuple(checked), failed=failed, usage=usage)
+    return Grounded(
+        facts=tuple(fact for fact in checked if not fact.doubts),
+        rejected=tuple(
+            Rejection(item=fact.text, reason="; ".join(fact.doubts)) for fact in checked if fact.doubts
+        ),
+        failed=failed,
+        usage=usage,
+    )
+
+
+def positions(fact: Fact, messages: Sequence[Message]) -> tuple[int, ...]:
+    """The messages that a fact rests on: those it cites, else all that it was drawn from."""
+    there = tuple(position for position in fact.cites if 0 <= position < len(messages))
+    if there:
+        return there
+    whole = range(len(messages))
+    return tuple(whole if fact.context is None else whole[slice(*fact.context)])
+
+
+async def _verify(
+    rt: Runtime,
+    services: Services,
+    facts: Sequence[Fact],
+    messages: Sequence[Message],
+    doubts: Sequence[list[str]],
+) -> Usage:
+    """Add the second model's doubts to those of the code.
+
+    Raises:
+        ModelError: It was not asked, or its answer could not be used.
+    """
+    answer = await ask(
+        rt,
+        services.verifier,
+        prompts.Verdicts,
+        prompts.build(facts, [positions(fact, messages) for fact in facts], messages),
+        item_field="verdicts",
+        name="memkit.verify",
+    )
+    for verdict in answer.value.verdicts:
+        if verdict.supported != "yes" and 0 <= verdict.fact < len(facts):
+            reason = clean_text(verdict.reason).strip()[:200]
+            degree = "only in part" if verdict.supported == "partly" else "not"
+            said = f"the verifier finds it {degree} supported"
+            doubts[verdict.fact].append(f"{said}: {reason}" if reason else said)
+    return answer.usage
+
+
+def sound_updates(
+    services: Services,
+    facts: Sequence[Fact],
+    decisions: Sequence[Decision],
+    memories: Sequence[MemoryRecord],
+    messages: Sequence[Message],
+) -> tuple[tuple[Decision, ...], tuple[Rejection, ...]]:
+    """The decisions without texts that bring in a name or number of their own.
+
+    What an UPDATE writes may hold what its fact, the memory and the cited messages hold. Where it holds
+    more, the fact's own text takes its place, and what was written is reported.
+    """
+    if services.policies.grounding.mode == "off" or not any(decision.text for decision in decisions):
+        return tuple(decisions), ()
+    readings = Readings(without_recalled(messages)[0])
+    kept: list[Decision] = []
+    rejected: list[Rejection] = []
+    for decision in decisions:
+        if decision.operation == "UPDATE" and decision.text and decision.target is not None:
+            fact = facts[decision.fact]
+            known = (fact.text, memories[decision.target].text)
+            evidence = readings.evidence(positions(fact, messages))
+            found = () if decision.text in known else foreign_to(decision.text, known, evidence)
+            if found:
+                reason = f"{'; '.join(found)}, nor in the memory: the fact's own words take its place"
+                rejected.append(Rejection(item=decision.text, reason=reason))
+                decision = replace(decision, text=None)
+        kept.append(decision)
+    return tuple(kept), tuple(rejected)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from .results import Result, StageFailure
-from .types import Micros, Usage, to_datetime
-
-if TYPE_CHECKING:
-    from .pipeline.rollback import RolledBack
+from .types import Usage
 
 
 class ReindexResult(Result):
@@ -84,21 +81,6 @@ class RollbackResult(Result):
     items: list[RollbackItem] = Field(default_factory=list[RollbackItem])
     waiting: int = 0
     failed: list[StageFailure] = Field(default_factory=list[StageFailure])
-
-    @classmethod
-    def of(cls, done: RolledBack, *, to: Micros, dry_run: bool, waiting: int) -> RollbackResult:
-        """The public account of a rollback."""
-        items = [
-            RollbackItem(
-                id=step.memory_id,
-                action=step.action,
-                memory=None if step.then is None else step.then.text,
-                previous_memory=None if step.now is None else step.now.text,
-            )
-            for step in done.steps
-        ]
-        failed = list(done.failed)
-        return cls(to=to_datetime(to), dry_run=dry_run, items=items, waiting=waiting, failed=failed)
 
     def _counted(self, action: str) -> int:
         return sum(item.action == action for item in self.items)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from .admin_results import ResetResult, RollbackResult
+from .admin_results import ResetResult, RollbackItem, RollbackResult
 from .engine import Engine, resolve_embedder
 from .errors import ConfigError, NotFoundError, UsageError
 from .maintenance.doctor import doctor
@@ -18,9 +18,9 @@ from .maintenance.transfer import export, import_
 from .pipeline.account import Account
 from .pipeline.index import rebuild_index
 from .pipeline.review import approve, reject
-from .pipeline.rollback import rollback
+from .pipeline.rollback import Step, rollback
 from .protocols import MaintainableStore, Runtime
-from .types import Scope, check_id, check_text, parse_time
+from .types import Scope, check_id, check_text, parse_time, to_datetime
 from .verbs import scope_or_none
 
 if TYPE_CHECKING:
@@ -171,7 +171,13 @@ class AdminVerbs:
                 step=bars.step,
             )
         waiting = await self._rt.call(lambda: services.store.pending_batches(scope.owner))
-        return RollbackResult.of(done, to=time, dry_run=dry_run, waiting=waiting)
+        return RollbackResult(
+            to=to_datetime(time),
+            dry_run=dry_run,
+            items=[_rolled_back(one) for one in done.steps],
+            waiting=waiting,
+            failed=list(done.failed),
+        )
 
     async def health(self) -> HealthReport:
         """See ``Admin.health``."""
@@ -187,6 +193,15 @@ class AdminVerbs:
         if not isinstance(store, MaintainableStore):
             raise ConfigError(f"{verb} needs a store that is a memkit_core.protocols.MaintainableStore")
         return store
+
+
+def _rolled_back(step: Step) -> RollbackItem:
+    return RollbackItem(
+        id=step.memory_id,
+        action=step.action,
+        memory=None if step.then is None else step.then.text,
+        previous_memory=None if step.now is None else step.now.text,
+    )
 
 
 def _check_bool(value: object, what: str) -> None:

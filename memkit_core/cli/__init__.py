@@ -4,6 +4,18 @@ Exit codes: 0 done, 1 memkit could not do it (one line on standard error says wh
 """
 
 from .commands import app, main
+from .review import approve, reject, rollback
 from .upkeep import doctor, export_file, import_file, reindex, stats
 
-__all__ = ["app", "doctor", "export_file", "import_file", "main", "reindex", "stats"]
+__all__ = [
+    "app",
+    "approve",
+    "doctor",
+    "export_file",
+    "import_file",
+    "main",
+    "reindex",
+    "reject",
+    "rollback",
+    "stats",
+]

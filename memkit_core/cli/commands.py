@@ -114,7 +114,7 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Remember a text."""
-    scope = _scope(user, agent, run)
+    scope = scope_of(user, agent, run)
     details = _json_object(metadata, "--metadata")
     with errors(show_log=True), Memory(llm=llm, embedder=embedder, store=store) as memory:
         result = memory.add(text, **scope, infer=infer, metadata=details)
@@ -148,7 +148,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Find memories, the most relevant first."""
-    scope = _scope(user, agent, run)
+    scope = scope_of(user, agent, run)
     conditions = _json_object(filters, "--filter")
     include = ("memories", "excerpts") if excerpts else ("memories",)
     with errors(), Memory(embedder=embedder, store=existing(store)) as memory:
@@ -184,7 +184,7 @@ def list_memories(
     as_json: JsonOption = False,
 ) -> None:
     """List memories, the newest first."""
-    scope = _scope(user, agent, run)
+    scope = scope_of(user, agent, run)
     conditions = _json_object(filters, "--filter")
     with errors(), Memory(embedder="none", store=existing(store)) as memory:
         page = memory.get_all(**scope, limit=limit, cursor=cursor, filters=conditions)
@@ -300,7 +300,8 @@ def _warnings_as_notes() -> Generator[None, None, None]:
         yield
 
 
-def _scope(user: str | None, agent: str | None, run: str | None) -> dict[str, Any]:
+def scope_of(user: str | None, agent: str | None, run: str | None) -> dict[str, Any]:
+    """The scope that the options name; at least one of them."""
     if user is None and agent is None and run is None:
         raise typer.BadParameter("say whose memories: --user, --agent or --run")
     return {"user_id": user, "agent_id": agent, "run_id": run}

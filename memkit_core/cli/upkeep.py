@@ -64,7 +64,7 @@ PlaceOption = Annotated[
 ]
 
 
-def _opened(
+def opened(
     store: str | None, embedder: str = "none", *, config: Path | None = None, adopt: bool = False
 ) -> Memory:
     """The memory with the index that the configuration names.
@@ -90,7 +90,8 @@ def _opened(
     return Memory(llm="verbatim", embedder=embedder, store=place, config=settings)
 
 
-def _bars() -> bool:
+def bars() -> bool:
+    """Whether somebody is looking."""
     return sys.stderr.isatty()
 
 
@@ -103,8 +104,8 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Look for damage; exit code 1 if any remains."""
-    with errors(show_log=True), _opened(store, embedder, config=config) as memory:
-        report = memory.admin.doctor(repair=repair, progress=_bars())
+    with errors(show_log=True), opened(store, embedder, config=config) as memory:
+        report = memory.admin.doctor(repair=repair, progress=bars())
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
@@ -142,8 +143,8 @@ def reindex(
     as_json: JsonOption = False,
 ) -> None:
     """Make everything that is derived anew: keywords, vectors for a model, the index that is named."""
-    with errors(show_log=True), _opened(store, config=config, adopt=adopt) as memory:
-        result = memory.admin.reindex(embedder=embedder, progress=_bars())
+    with errors(show_log=True), opened(store, config=config, adopt=adopt) as memory:
+        result = memory.admin.reindex(embedder=embedder, progress=bars())
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
@@ -159,7 +160,7 @@ def reindex(
 @app.command()
 def health(store: PlaceOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show whether the parts work, the index among them; exit code 1 if one does not."""
-    with errors(show_log=True), _opened(store, config=config) as memory:
+    with errors(show_log=True), opened(store, config=config) as memory:
         report = memory.admin.health()
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
@@ -182,8 +183,8 @@ def export_file(
     as_json: JsonOption = False,
 ) -> None:
     """Write everything, or one owner, into a file."""
-    with errors(), _opened(store) as memory:
-        result = memory.admin.export(file, user_id=user, agent_id=agent, run_id=run, progress=_bars())
+    with errors(), opened(store) as memory:
+        result = memory.admin.export(file, user_id=user, agent_id=agent, run_id=run, progress=bars())
     typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))
 
 
@@ -213,7 +214,7 @@ def _whole(store: str) -> Generator[str, None, None]:
 
 def _imported(file: Path, store: str) -> ImportResult:
     with Memory(llm="verbatim", embedder="none", store=store) as memory:
-        return memory.admin.import_(file, progress=_bars())
+        return memory.admin.import_(file, progress=bars())
 
 
 @app.command("import")
@@ -231,6 +232,6 @@ def import_file(
 @app.command()
 def stats(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """Show how much a store holds."""
-    with errors(), _opened(store) as memory:
+    with errors(), opened(store) as memory:
         result = memory.admin.stats()
     typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))

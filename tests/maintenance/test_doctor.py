@@ -169,7 +169,7 @@ def test_nothing_but_the_columns_named_is_left_out(sound: Path) -> None:
     assert tables == {
         *("actors", "batches", "events", "index_work", "memories", "messages", "meta", "metadata_keys"),
         *("owners", "postings", "sessions", "sources", "space_changes", "unit_stats"),
-        *("usage", "vectors", "amendments"),
+        *("usage", "vectors", "amendments", "spending"),
     }
 
 

@@ -104,15 +104,22 @@ def mend(connection: Connection) -> None:
     """Write readable notes and names of settings as they were."""
     for key, name in rebuild_notes(connection).items():
         if name is not None:
-            connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+            _remove(connection, key)
             _restore(connection, REBUILD + name, name)
     for key, value, stored in connection.execute("SELECT key, value, crc32 FROM meta").fetchall():
         if checksum(key, value) == stored:
             continue
         right = next((known for known in KEYS if checksum(known, value) == stored), None)
         if right is not None:
-            connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+            _remove(connection, key)
             _restore(connection, right, value)
+
+
+def _remove(connection: Connection, key: str) -> None:
+    """Remove what reads as this key, also where its bytes are no Unicode any more."""
+    for (raw,) in connection.execute("SELECT CAST(key AS BLOB) FROM meta").fetchall():
+        if raw.decode("utf-8", "replace") == key:
+            connection.execute("DELETE FROM meta WHERE key = CAST(? AS TEXT)", (raw,))
 
 
 def _restore(connection: Connection, key: str, value: str) -> None:

@@ -79,7 +79,7 @@ def rollback(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring memories back to what was known at an earlier time. That is history too, and can be taken back."""
+    """Bring memories back to what was known at an earlier time. That is history too: it can be taken back."""
     scope = scope_of(user, agent, run)
     with errors(), opened(store) as memory:
         result = memory.admin.rollback(**scope, to=to, dry_run=dry_run, progress=bars())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Final, Literal
 
 from ..errors import ConflictError
-from ..protocols import Change, ChangeSet, RestoreMemory, RetireMemory, Runtime
+from ..protocols import Change, Changed, ChangeSet, RestoreMemory, RetireMemory, Runtime
 from ..results import StageFailure
 from ..types import MemoryRecord, Micros, Scope, to_datetime
 from .index import index_committed
@@ -53,25 +52,17 @@ class RolledBack:
     failed: tuple[StageFailure, ...] = ()
 
 
-def plan_rollback(versions: Sequence[MemoryRecord], to: Micros) -> tuple[Step, ...]:
-    """What brings memories back to what was known at ``to``, in a fixed order.
+def plan_rollback(changed: Iterable[Changed]) -> tuple[Step, ...]:
+    """What brings memories back to what was known at a time, in the order given.
 
     Args:
-        versions: All that were opened or closed after ``to``.
-        to: The knowledge time.
+        changed: All that changed after that time.
     """
-    steps: list[Step] = []
-    ordered = sorted(versions, key=lambda record: (record.memory_id, record.revision))
-    for _, group in groupby(ordered, key=lambda record: record.memory_id):
-        then = now = None
-        for record in group:
-            if record.recorded_at <= to and (record.retired_at is None or record.retired_at > to):
-                then = record
-            if record.retired_at is None:
-                now = record
-        if (then is not None or now is not None) and not _same(then, now):
-            steps.append(Step(now=now, then=then))
-    return tuple(steps)
+    return tuple(
+        Step(now=one.current, then=one.before)
+        for one in changed
+        if (one.before is not None or one.current is not None) and not _same(one.before, one.current)
+    )
 
 
 def _same(then: MemoryRecord | None, now: MemoryRecord | None) -> bool:
@@ -132,11 +123,16 @@ async def rollback(
     return RolledBack(steps=tuple(done), failed=tuple(await index_committed(rt, services)))
 
 
-async def _read(rt: Runtime, services: Services, scope: Scope, to: Micros) -> tuple[int, tuple[Step, ...]]:
-    """The owner's revision, and what is to be done as of that revision or a later one."""
+async def _read(
+    rt: Runtime, services: Services, scope: Scope, to: Micros, *, meant: Collection[str] | None = None
+) -> tuple[int, tuple[Step, ...]]:
+    """The owner's revision, and what is to be done (about some memories) as of then or later."""
     state = await rt.call(lambda: services.store.owner_state(scope.owner))
-    versions = await rt.call(lambda: services.store.changed_since(scope, to))
-    return state.revision, plan_rollback(versions, to)
+    pages = await rt.call(lambda: services.store.changed_since(scope, to, memory_ids=meant))
+    changed: list[Changed] = []
+    while page := await rt.call(lambda: next(pages, ())):
+        changed += page
+    return state.revision, plan_rollback(changed)
 
 
 async def _commit(
@@ -144,8 +140,7 @@ async def _commit(
 ) -> tuple[Step, ...]:
     attempts = services.settings.decide_attempts
     for attempt in range(attempts):
-        revision, steps = await _read(rt, services, scope, to)
-        portion = tuple(one for one in steps if one.memory_id in meant)
+        revision, portion = await _read(rt, services, scope, to, meant=meant)
         changes = ChangeSet(
             scope=scope,
             recorded_at=services.clock(),

@@ -7,7 +7,7 @@ runs. Reads see every commit that was acknowledged before they began, from any p
 from __future__ import annotations
 
 from .indexes import ClaimableIndex, GraphStore, IndexEntry, InspectableIndex, VectorIndex
-from .reading import Candidates, OwnerState, Query, Scored, SearchRequest, Unembedded
+from .reading import Candidates, Changed, OwnerState, Query, Scored, SearchRequest, Unembedded
 from .records import IndexWork, RecordStore
 from .running import Runtime
 from .upkeep import Damage, DamageKind, Inspected, MaintainableStore
@@ -34,6 +34,7 @@ __all__ = [
     "Candidates",
     "Change",
     "ChangeSet",
+    "Changed",
     "CiteMemory",
     "ClaimableIndex",
     "CommitReceipt",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..filters import Filter
-from ..types import EmbeddingIdentity, Micros, OwnerKey, Ref, Scope, Space, Vector
+from ..types import EmbeddingIdentity, MemoryRecord, Micros, OwnerKey, Ref, Scope, Space, Vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,8 @@ class Query:
 
     Attributes:
         now: Expired memories (``expires_at <= now``) are left out.
-        valid_at, known_at: Read an earlier truth instead of the current one.
+        valid_at, known_at: Read an earlier truth instead of the current one. With ``known_at`` records are as
+            they were known then: a version that was current has no end yet.
         trusted_only: Leave out memories whose ``trust`` is ``untrusted``; a search also leaves out turns
             whose origin is ``tool`` or ``document``.
     """
@@ -104,6 +105,20 @@ class Candidates:
     short: frozenset[Space] = frozenset()
     revision: int = 0
     without_vector: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A memory that changed after a time.
+
+    Attributes:
+        before: The version that was current then, as it was known then; None if there was none.
+        current: The version that is current now; None if there is none.
+    """
+
+    memory_id: str
+    before: MemoryRecord | None
+    current: MemoryRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

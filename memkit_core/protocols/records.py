@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +18,7 @@ from ..types import (
     Usage,
     Vector,
 )
-from .reading import Candidates, OwnerState, Query, SearchRequest, Unembedded
+from .reading import Candidates, Changed, OwnerState, Query, SearchRequest, Unembedded
 from .writing import ChangeSet, CommitReceipt, NewBatch, StoredBatch
 
 
@@ -109,10 +109,28 @@ class RecordStore(Protocol):
         """What happened to a memory, oldest first; empty if it never was inside the scope."""
         ...
 
-    def changed_since(self, scope: Scope, since: Micros) -> list[MemoryRecord]:
-        """Every version inside the scope that was opened or closed after a knowledge time.
+    def slots(
+        self, query: Query, slots: Collection[str], *, history: bool = False
+    ) -> Mapping[str, tuple[MemoryRecord, ...]]:
+        """For each slot the memories of the query that bear it, oldest first, sources filled in.
 
-        By (memory_id, revision), sources filled in; expired ones are among them.
+        Args:
+            history: Every version instead that is inside the scope and satisfies the filter, closed and
+                expired ones too.
+        """
+        ...
+
+    def changed_since(
+        self, scope: Scope, time: Micros, *, memory_ids: Collection[str] | None = None, page: int = 500
+    ) -> Iterator[tuple[Changed, ...]]:
+        """The memories of a scope of which a version was recorded or retired after a time, by id, in pages.
+
+        Which they are is settled by the call; each page tells them as they stand when it is read, so what is
+        done about one page changes no other. Costs what changed, not what the owner has. An amendment
+        is no change.
+
+        Args:
+            memory_ids: None but these.
         """
         ...
 

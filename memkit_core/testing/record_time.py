@@ -288,6 +288,70 @@ class TimeConformance:
         assert [_held(store, minute) for minute in (19, 20, 55)] == [["lives in Paris"], [], []]
         assert _held(store, 30, known=69) == ["lives in Paris"]
 
+    def test_slots(self, store: RecordStore) -> None:
+        home, work = "lives_in\x1fann", "works_at\x1fann"
+        first = remember(store, "lives in Paris", slot=home)
+        second = remember(store, "lives in Rome", slot=home, expires_at=_at(50), trust="untrusted")
+        past = remember(store, "lives in Oslo", at=_at(1), slot=home, valid_to=_at(2))
+        job = remember(store, "works at the post", slot=work)
+        remember(store, "lives in Bern", Scope(user_id="bob"), slot=home)
+        change = UpdateMemory(memory_id=job.memory_id, text="works at home", valid_from=_at(5), slot=work)
+        new_job = commit(store, change, at=_at(5)).applied[0].record
+        remember(store, "likes tea")
+        asked = [home, work, "name\x1fann", home]
+        assert store.slots(query(now=_at(9)), asked) == {
+            home: (first, second),
+            work: (new_job,),
+            "name\x1fann": (),
+        }
+        assert store.slots(query(), [home]) == {home: (first,)}
+        assert store.slots(query(now=_at(9), trusted_only=True), [home]) == {home: (first,)}
+        every = store.slots(query(), [home, work], history=True)
+        assert [record.unit for record in every[home]] == [first.unit, second.unit, past.unit]
+        assert [(record.text, record.retired_at) for record in every[work]] == [
+            ("works at the post", _at(5)),
+            ("works at home", None),
+        ]
+        assert store.slots(query(valid_at=_at(1)), [home])[home][-1].unit == past.unit
+        assert store.slots(query(Scope(user_id="ann", run_id="r")), [home], history=True) == {home: ()}
+        assert store.slots(query(Scope(user_id="eve")), [home]) == {home: ()}
+        assert store.slots(query(), []) == {}
+
+    def test_changed_since(self, store: RecordStore) -> None:
+        same = remember(store, "lives in Bern", memory_id="same")
+        old = {name: remember(store, f"old {name}", memory_id=name) for name in ("gone", "new", "back")}
+        commit(store, RetireMemory(memory_id="back", valid_to=_at(1)), at=_at(2))
+        remember(store, "added", at=_at(20), memory_id="added")
+        remember(store, "over", at=_at(20), memory_id="over", valid_to=_at(21))
+        remember(store, "in and out", at=_at(20), memory_id="in and out")
+        remember(store, "somebody else's", Scope(user_id="bob"), at=_at(20))
+        commit(store, RetireMemory(memory_id="in and out", valid_to=_at(21)), at=_at(21))
+        commit(store, RetireMemory(memory_id="gone", valid_to=_at(21)), at=_at(21))
+        commit(store, UpdateMemory(memory_id="new", text="newer", valid_from=_at(21)), at=_at(21))
+        commit(store, UpdateMemory(memory_id="new", text="newest", valid_from=_at(22)), at=_at(22))
+        commit(store, RestoreMemory(memory_id="back", revision=1), at=_at(22))
+        pages = list(store.changed_since(ANN, _at(10), page=2))
+        assert [len(page) for page in pages] == [2, 2, 2]
+        found = {one.memory_id: (one.before, one.current) for page in pages for one in page}
+        assert found.keys() == {"gone", "new", "back", "added", "over", "in and out"}
+        assert {name: before for name, (before, _) in found.items() if before} == {
+            "gone": old["gone"],
+            "new": old["new"],
+        }
+        texts = {name: current.text for name, (_, current) in found.items() if current}
+        assert texts == {"new": "newest", "back": "old back", "added": "added"}
+        some = store.changed_since(ANN, _at(10), memory_ids=["same", "new", "nowhere", "gone"])
+        assert [one.memory_id for page in some for one in page] == ["gone", "new"]
+        every = [one for page in store.changed_since(ANN, T0 - 1) for one in page]
+        assert {one.memory_id for one in every} == found.keys() | {same.memory_id}
+        assert not any(one.before for one in every)
+        assert list(store.changed_since(ANN, _at(22))) == []
+        narrow = Scope(user_id="ann", agent_id="a")
+        assert list(store.changed_since(narrow, _at(10))) == []
+        assert list(store.changed_since(Scope(user_id="eve"), 0)) == []
+        with pytest.raises(UsageError):
+            store.changed_since(ANN, 0, page=0)
+
     @pytest.mark.parametrize("first", ["add", "retire"])
     def test_a_successor_that_was_there_already_is_named(self, store: RecordStore, first: str) -> None:
         old = remember(store, "lives in Paris")

@@ -110,6 +110,19 @@ def query_condition(query: Query, owner: int) -> Part:
         parameters += [known, valid, known, known, valid, known, valid, known, valid]
     sql += " AND (m.expires_at IS NULL OR m.expires_at > ?)"
     parameters.append(query.now if query.valid_at is None else query.valid_at)
+    wanted, values = _wanted(query)
+    return sql + wanted, [*parameters, *values]
+
+
+def version_condition(query: Query, owner: int) -> Part:
+    """What a query asks of a version ``m``, whenever it held and whenever it was known."""
+    sql, parameters = scope_condition(query.scope, owner)
+    wanted, values = _wanted(query)
+    return sql + wanted, [*parameters, *values]
+
+
+def _wanted(query: Query) -> Part:
+    sql, parameters = "", list[Any]()
     if query.trusted_only:
         sql += " AND m.trust <> 'untrusted'"
     if query.where is not None:

@@ -39,7 +39,7 @@ def read(connection: Connection, query: Query, units: Collection[int]) -> list[M
         f" WHERE {condition}",
         (json.dumps(sorted(set(units))), *values),
     ).fetchall()
-    return _as_known(connection, _checked(records_of(connection, rows), query.scope), query.known_at)
+    return as_known_at(connection, belonging(records_of(connection, rows), query.scope), query.known_at)
 
 
 def scan(
@@ -58,10 +58,10 @@ def scan(
         " ORDER BY m.created_at DESC, m.memory_id DESC LIMIT ?",
         (*values, limit),
     ).fetchall()
-    return _as_known(connection, _checked(records_of(connection, rows), query.scope), query.known_at)
+    return as_known_at(connection, belonging(records_of(connection, rows), query.scope), query.known_at)
 
 
-def _as_known(
+def as_known_at(
     connection: Connection, records: list[MemoryRecord], known_at: Micros | None
 ) -> list[MemoryRecord]:
     """Versions as they stood at a knowledge time (None: now), without what was said of their ends later."""
@@ -81,18 +81,6 @@ def count(connection: Connection, query: Query) -> int:
         0
     ]
     return found
-
-
-def changed_since(connection: Connection, scope: Scope, since: Micros) -> list[MemoryRecord]:
-    """See ``RecordStore.changed_since``."""
-    owner, _ = find_owner(connection, scope)
-    condition, values = scope_condition(scope, owner)
-    rows = connection.execute(
-        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE {condition}"
-        " AND (m.recorded_at > ? OR m.retired_at > ?) ORDER BY m.memory_id, m.revision",
-        (*values, since, since),
-    ).fetchall()
-    return _checked(records_of(connection, rows), scope)
 
 
 def history(connection: Connection, memory_id: str, scope: Scope | None) -> list[EventRecord]:
@@ -194,7 +182,12 @@ def _belongs(record: MemoryRecord | MessageRecord, scope: Scope) -> bool:
     return Scope(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id).owner == scope.owner
 
 
-def _checked(records: list[MemoryRecord], scope: Scope) -> list[MemoryRecord]:
+def belonging(records: list[MemoryRecord], scope: Scope) -> list[MemoryRecord]:
+    """The records themselves.
+
+    Raises:
+        IntegrityError: The ids of one name another owner.
+    """
     for record in records:
         if not _belongs(record, scope):
             raise IntegrityError(

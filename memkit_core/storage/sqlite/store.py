@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ...errors import StorageUnavailableError, UsageError
 from ...protocols import (
     Candidates,
+    Changed,
     ChangeSet,
     CommitReceipt,
     IndexWork,
@@ -33,7 +34,7 @@ from ...types import (
     Usage,
     Vector,
 )
-from . import batches, reads, versions, writes
+from . import batches, past, reads, versions, writes
 from . import vectors as late_vectors
 from .annotate import annotate
 from .driver import Connection, Durability
@@ -165,10 +166,30 @@ class SqliteStore(Upkeep):
         with self._pool.read() as connection:
             return reads.history(connection, memory_id, scope)
 
-    def changed_since(self, scope: Scope, since: Micros) -> list[MemoryRecord]:
-        """See ``RecordStore.changed_since``."""
+    def slots(
+        self, query: Query, slots: Collection[str], *, history: bool = False
+    ) -> dict[str, tuple[MemoryRecord, ...]]:
+        """See ``RecordStore.slots``."""
         with self._pool.read() as connection:
-            return reads.changed_since(connection, scope, since)
+            return past.slots(connection, query, slots, history=history)
+
+    def changed_since(
+        self, scope: Scope, time: Micros, *, memory_ids: Collection[str] | None = None, page: int = 500
+    ) -> Iterator[tuple[Changed, ...]]:
+        """See ``RecordStore.changed_since``. No transaction is open between two pages."""
+        if page < 1:
+            raise UsageError(f"page must be positive, it is {page}")
+        with self._pool.read() as connection:
+            ids = past.changed_ids(connection, scope, time, memory_ids)
+        return self._changed(scope, time, ids, page)
+
+    def _changed(
+        self, scope: Scope, time: Micros, ids: Sequence[str], page: int
+    ) -> Iterator[tuple[Changed, ...]]:
+        for start in range(0, len(ids), page):
+            with self._pool.read() as connection:
+                found = past.changed(connection, scope, time, ids[start : start + page])
+            yield found
 
     def search(self, request: SearchRequest) -> Candidates:
         """See ``RecordStore.search``."""

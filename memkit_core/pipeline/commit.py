@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from .. import analysis
 from ..protocols import (
     AddMemory,
+    AmendMemory,
     Applied,
     Change,
     ChangeSet,
@@ -84,9 +86,19 @@ class Batch:
 
 
 def plan_commit(
-    batch: Batch, decisions: Sequence[Decision], memories: Sequence[MemoryRecord], *, skip_duplicates: bool
+    batch: Batch,
+    decisions: Sequence[Decision],
+    memories: Sequence[MemoryRecord],
+    *,
+    skip_duplicates: bool,
+    until: Mapping[int, tuple[Micros, str | int]] = MappingProxyType({}),
+    corrections: Sequence[AmendMemory | RetireMemory] = (),
 ) -> Plan:
-    """The changes that carry out the decisions."""
+    """The changes that carry out the decisions.
+
+    Args:
+        until, corrections: See ``Slotted``. They come last, when an update has closed what they correct.
+    """
     changes: list[Change] = []
     outcomes: list[int | None] = []
     added = {decision.fact for decision in decisions if decision.operation == "ADD"}
@@ -99,7 +111,8 @@ def plan_commit(
             continue
         outcomes.append(len(changes))
         if decision.operation == "ADD":
-            changes.append(_addition(batch, decision, skip_duplicates))
+            closed = until.get(decision.fact)
+            changes.append(_addition(batch, decision, closed, skip_duplicate=skip_duplicates and not closed))
             continue
         assert decision.target is not None
         target = memories[decision.target]
@@ -107,6 +120,7 @@ def plan_commit(
             changes.append(_update(batch, decision, target))
         else:
             changes.append(_retirement(batch, decision, target, replaced=decision.fact in added))
+    changes += corrections
     return Plan(
         changes=tuple(changes),
         decisions=tuple(decisions),
@@ -116,8 +130,11 @@ def plan_commit(
     )
 
 
-def _addition(batch: Batch, decision: Decision, skip_duplicate: bool) -> AddMemory:
+def _addition(
+    batch: Batch, decision: Decision, closed: tuple[Micros, str | int] | None, *, skip_duplicate: bool
+) -> AddMemory:
     fact = batch.facts[decision.fact]
+    valid_to, successor = closed or (None, None)
     return AddMemory(
         memory_id=batch.new_ids[decision.fact],
         scope=batch.scope,
@@ -129,7 +146,7 @@ def _addition(batch: Batch, decision: Decision, skip_duplicate: bool) -> AddMemo
         origin=fact.origin,
         trust=trust_of(fact.origin, user_id=batch.scope.user_id),
         event_time=fact.event_time,
-        valid_from=_holds_from(fact, batch.messages),
+        valid_from=holds_from(fact, batch.messages),
         expires_at=batch.options.expires_at,
         flags=analysis.text_flags(fact.text),
         sources=_sources(batch, fact),
@@ -139,6 +156,8 @@ def _addition(batch: Batch, decision: Decision, skip_duplicate: bool) -> AddMemo
         slot=fact.slot,
         attributes=fact.attributes,
         support=fact.support,
+        valid_to=valid_to,
+        superseded_by=batch.new_ids[successor] if isinstance(successor, int) else successor,
     )
 
 
@@ -154,7 +173,7 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         metadata={**target.metadata, **batch.options.metadata} if batch.options.metadata else None,
         kind=fact.kind if target.kind == "other" or fact.attributes else None,
         event_time=fact.event_time,
-        valid_from=_holds_from(fact, batch.messages),
+        valid_from=holds_from(fact, batch.messages),
         expires_at=batch.options.expires_at,
         flags=analysis.text_flags(text),
         sources=_sources(batch, fact),
@@ -172,7 +191,7 @@ def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, *, repla
     return RetireMemory(
         memory_id=target.memory_id,
         expected_revision=target.revision,
-        valid_to=_holds_from(batch.facts[decision.fact], batch.messages),
+        valid_to=holds_from(batch.facts[decision.fact], batch.messages),
         superseded_by=batch.new_ids[decision.fact] if replaced else None,
         reason=decision.reason,
     )
@@ -238,7 +257,7 @@ def _known(memories: Sequence[MemoryRecord], decision: Decision) -> MemoryChange
     )
 
 
-def _holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
+def holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
     """Since when a fact holds: when it happened, at the latest when it was last said."""
     said = max(messages[position].observed_at for position in positions(fact, messages))
     return said if fact.event_time is None else min(said, fact.event_time)

@@ -1,8 +1,9 @@
 """Facts against memories: ADD, UPDATE, DELETE or NONE.
 
 The model sees numbers, never ids. Whatever it proposes is checked here: an unknown number, a second
-operation on one memory, or a deletion without cited evidence is rejected and reported, and the rest is
-applied. A fact is never lost over it: without a valid decision it is added.
+operation on one memory, a deletion without cited evidence or a change of a memory about something else is
+rejected and reported, and the rest is applied. A fact is never lost over it: without a valid decision it is
+added. What can have one value at a time is settled in code (``slots``), before the model is asked.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Micros, clean_text
 from .recall import Recalled
 from .services import Services
+from .slots import Slotted
 from .trust import forbidden, stands_for, trust_of
 
 
@@ -31,19 +33,28 @@ class Decided:
 
 
 async def decide(
-    rt: Runtime, services: Services, facts: Sequence[Fact], recalled: Recalled, *, expires_at: Micros | None
+    rt: Runtime,
+    services: Services,
+    facts: Sequence[Fact],
+    recalled: Recalled,
+    *,
+    expires_at: Micros | None,
+    slotted: Slotted,
 ) -> Decided:
     """What to do with each fact. Calls the model only about facts that may concern a memory.
 
     Args:
         expires_at: When what is added now will expire.
+        slotted: What is settled already, with targets among ``recalled.memories``.
 
     Raises:
         ModelError: A call failed or its answer could not be used. Nothing was changed.
     """
-    settled: list[Decision] = []
+    settled = list(slotted.decisions)
     open_facts: list[int] = []
     for number, fact in enumerate(facts):
+        if number in slotted.facts:
+            continue
         offered = recalled.offered[number]
         same = next((n for n in offered if repeats(fact, expires_at, recalled.memories[n])), None)
         if same is not None:
@@ -56,7 +67,7 @@ async def decide(
             open_facts.append(number)
     portions = _portions(open_facts, facts, recalled, services.policies.decisions.max_candidates)
     answers = await rt.gather(*(_ask(rt, services, facts, recalled, portion) for portion in portions))
-    check = _Check(facts, recalled.memories, services.policies.decisions.max_destructive)
+    check = _Check(facts, recalled, slotted, services.policies.decisions.max_destructive)
     for answer in answers:
         check.rejected += answer.rejected
     valid = check.run([decision for answer in answers for decision in answer.decisions], open_facts)
@@ -155,12 +166,17 @@ def _decision(item: prompt.ProposedDecision, facts: Sequence[int], memories: Seq
 class _Check:
     """Applies the rules to proposals, one after the other."""
 
-    def __init__(self, facts: Sequence[Fact], memories: Sequence[MemoryRecord], max_destructive: int) -> None:
+    def __init__(self, facts: Sequence[Fact], recalled: Recalled, slotted: Slotted, most: int) -> None:
         self._facts = facts
-        self._memories = memories
-        self._left = max_destructive
-        self._taken: set[int] = set()
-        self.rejected: list[Rejection] = []
+        self._memories = memories = recalled.memories
+        self._unrelated = recalled.unrelated
+        self._left = most - slotted.destructive
+        changed = {correction.memory_id for correction in slotted.corrections}
+        self._taken = {n for n, memory in enumerate(memories) if memory.memory_id in changed}
+        self._taken |= {
+            d.target for d in slotted.decisions if d.target is not None and d.operation == "UPDATE"
+        }
+        self.rejected: list[Rejection] = list(slotted.rejected)
 
     def run(self, proposed: Sequence[Decision], open_facts: Sequence[int]) -> list[Decision]:
         """The valid decisions; a fact that is left without one is added."""
@@ -198,6 +214,8 @@ class _Check:
             return None
         if decision.target is None or not 0 <= decision.target < len(self._memories):
             return "no such memory was offered"
+        if self._unrelated and decision.target in self._unrelated[decision.fact]:
+            return "the memory has nothing to do with the fact"
         fact, memory = self._facts[decision.fact], self._memories[decision.target]
         if decision.operation == "NONE":
             return None if stands_for(memory, fact) else "the memory is not trusted, as the fact is"
@@ -207,6 +225,8 @@ class _Check:
             return "a deletion needs a cited message"
         if (problem := forbidden(fact, memory)) is not None:
             return problem
+        if None not in (fact.slot, memory.slot) and fact.slot != memory.slot:
+            return "the memory is about something else"
         if self._left <= 0:
             return "too many updates and deletions in one call"
         return None

@@ -14,7 +14,7 @@ from .. import analysis
 from ..errors import HookError, UsageError
 from ..hooks import EDITABLE, Hook, Proposal, hook_name
 from ..policies import KINDS
-from ..protocols import AddMemory, Change, RetireMemory, Runtime, UpdateMemory
+from ..protocols import AddMemory, AmendMemory, Change, RetireMemory, Runtime, UpdateMemory
 from ..results import Rejection, StageFailure
 from ..types import MemoryRecord, check_text, parse_time, to_datetime
 from .commit import Batch, Plan
@@ -49,7 +49,11 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
     rejected: list[Rejection] = []
     vetoed: dict[str, str] = {}
     written: list[str] = []
+    still: set[str] = set()  # what a veto left current cannot have ended earlier
     for change in plan.changes:
+        if isinstance(change, AmendMemory) and change.memory_id in still:
+            changes.append(None)
+            continue
         if not isinstance(change, _Proposed):
             changes.append(change)
             continue
@@ -60,6 +64,8 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             rejected.append(Rejection(item=f"{before.operation} {before.kind}", reason=f"vetoed by {by}"))
             if isinstance(change, AddMemory):
                 vetoed[change.memory_id] = by
+            elif isinstance(change, UpdateMemory):
+                still.add(change.memory_id)
             changes.append(None)
         else:
             changes.append(change if after == before else _edited(change, before, after, by))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from .. import analysis
-from ..filters import Ne
 from ..protocols import Candidates, Query, Runtime, SearchRequest
 from ..types import Fact, MemoryRecord, Scope
 from .commit import PROCEDURAL
@@ -25,11 +24,14 @@ class Recalled:
         revision: The owner revision that was read; a commit checks that it still holds.
         memories: Current memories, numbered by their place here.
         offered: For each fact, the places of the memories that it may concern.
+        unrelated: For each fact, the places of those that have nothing to do with it, as far as its embedding
+            tells: they are shown, but it cannot change them.
     """
 
     revision: int
     memories: tuple[MemoryRecord, ...] = ()
     offered: tuple[tuple[int, ...], ...] = ()
+    unrelated: tuple[frozenset[int], ...] = ()
 
 
 async def recall(
@@ -46,31 +48,39 @@ async def recall(
     if not state.live_memories:
         return Recalled(revision=state.revision, offered=tuple(() for _ in facts))
     settings = services.policies.decisions
-    # The record of a run is a text of its own making: no fact corrects it, and it answers none.
-    query = Query(scope=scope, where=Ne("memory_type", PROCEDURAL), now=services.clock())
+    query = Query(scope=scope, now=services.clock())
     hidden = hides_untrusted(services.policies.trust, None)
     sparing = [hidden and trust_of(fact.origin, user_id=scope.user_id) == TRUSTED for fact in facts]
-    if state.live_memories <= settings.small_scope:
-        records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope))
-        memories = tuple(reversed(records))
-        everything = tuple(range(len(memories)))
-        trusted = tuple(place for place in everything if memories[place].trust == TRUSTED)
-        return Recalled(
-            revision=state.revision,
-            memories=memories,
-            offered=tuple(trusted if spared else everything for spared in sparing),
-        )
+    whole = state.live_memories <= settings.small_scope
     requests = [
         SearchRequest(
             query=replace(query, trusted_only=sparing[number]),
             terms=analysis.query_terms(fact.text),
             vector=None if vectors is None else vectors[number],
-            pool=settings.candidates_per_fact,
+            pool=settings.small_scope if whole else settings.candidates_per_fact,
         )
         for number, fact in enumerate(facts)
     ]
-    found = await rt.call(lambda: [services.store.search(request) for request in requests])
-    return await _read(rt, services, query, state.revision, found)
+    found: list[Candidates] = []
+    if not whole or (vectors is not None and _line(services) is not None):
+        found = await rt.call(lambda: [services.store.search(request) for request in requests])
+    if not whole:
+        return await _read(rt, services, query, state.revision, found)
+    records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope))
+    memories = tuple(record for record in reversed(records) if _ordinary(record))
+    everything = tuple(range(len(memories)))
+    trusted = tuple(place for place in everything if memories[place].trust == TRUSTED)
+    return Recalled(
+        revision=state.revision,
+        memories=memories,
+        offered=tuple(trusted if spared else everything for spared in sparing),
+        unrelated=_unrelated(services, found, {memory.unit: n for n, memory in enumerate(memories)}),
+    )
+
+
+def _ordinary(memory: MemoryRecord) -> bool:
+    """The record of a run is a text of its own making: no fact corrects it, and it answers none."""
+    return memory.memory_type != PROCEDURAL
 
 
 async def _read(
@@ -79,13 +89,36 @@ async def _read(
     settings = services.policies.decisions
     ranked = [_best(candidates, settings.candidates_per_fact) for candidates in found]
     units = list(dict.fromkeys(unit for row in ranked for unit in row))
-    records = {record.unit: record for record in await rt.call(lambda: services.store.read(query, units))}
+    rows = await rt.call(lambda: services.store.read(query, units))
+    records = {record.unit: record for record in rows if _ordinary(record)}
     chosen = [unit for unit in units if unit in records]
     place = {unit: number for number, unit in enumerate(chosen)}
     return Recalled(
         revision=revision,
         memories=tuple(records[unit] for unit in chosen),
         offered=tuple(tuple(place[unit] for unit in row if unit in place) for row in ranked),
+        unrelated=_unrelated(services, found, place),
+    )
+
+
+def _line(services: Services) -> float | None:
+    """The cosine below which two statements have nothing to do with each other, if it is known."""
+    return None if services.embedder is None else services.embedder.scale.unrelated
+
+
+def _unrelated(
+    services: Services, found: Sequence[Candidates], place: Mapping[int, int]
+) -> tuple[frozenset[int], ...]:
+    line = _line(services)
+    if line is None:
+        return ()
+    return tuple(
+        frozenset(
+            place[scored.unit]
+            for scored in candidates.scored
+            if scored.unit in place and scored.cosine is not None and scored.cosine < line
+        )
+        for candidates in found
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..errors import ConflictError, MemkitError, StorageError
 from ..protocols import ChangeSet, CommitReceipt, Completion, Runtime, StoredBatch, Unembedded
@@ -24,8 +23,9 @@ from .job import options_of, read_job, zoned
 from .joint import Part, join, shares
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
-from .recall import recall
+from .recall import Recalled, recall
 from .services import Services
+from .slots import Slotted, settle_by_slots
 from .trust import screen
 from .vision import describe, from_images, restored, waiting
 
@@ -113,7 +113,7 @@ class Work:
         embedded = await embed(rt, services, texts)
         embedded = replace(embedded, failed=grounded.failed + embedded.failed)
         if not facts:
-            receipt, outcome = await self._commit(extracted, embedded, (), (), None)
+            receipt, outcome = await self._commit(extracted, embedded)
         else:
             async with rt.exclusive(request.scope.owner):
                 receipt, outcome = await self._decide_and_commit(extracted, embedded)
@@ -193,7 +193,10 @@ class Work:
             self._stage = "decide"
             recalled = await recall(rt, services, self._request.scope, facts, vectors)
             expires_at = self._request.options.expires_at
-            decided = await decide(rt, services, facts, recalled, expires_at=expires_at)
+            slotted, recalled = await settle_by_slots(
+                rt, services, self._request.scope, facts, self._request.messages, recalled
+            )
+            decided = await decide(rt, services, facts, recalled, expires_at=expires_at, slotted=slotted)
             decisions, unsound = sound_updates(
                 services, facts, decided.decisions, recalled.memories, self._request.messages
             )
@@ -204,9 +207,7 @@ class Work:
             facts_and_rejected = replace(extracted, rejected=extracted.rejected + decided.rejected + unsound)
             self._stage = "commit"
             try:
-                return await self._commit(
-                    facts_and_rejected, whole, decisions, recalled.memories, recalled.revision
-                )
+                return await self._commit(facts_and_rejected, whole, decisions, recalled, slotted)
             except ConflictError:
                 # Another process wrote to this owner since recall: what is true has changed, decide again.
                 if attempt == services.settings.decide_attempts - 1:
@@ -218,9 +219,9 @@ class Work:
         self,
         extracted: Extracted,
         embedded: Embedded,
-        decisions: Sequence[Decision],
-        memories: Sequence[Any],
-        revision: int | None,
+        decisions: Sequence[Decision] = (),
+        recalled: Recalled | None = None,
+        slotted: Slotted | None = None,
     ) -> tuple[CommitReceipt, Outcome]:
         request, services, stored = self._request, self._services, self._batch
         batch = Batch(
@@ -232,7 +233,15 @@ class Work:
             options=request.options,
             new_ids=[services.new_id() for _ in extracted.facts],
         )
-        plan = plan_commit(batch, decisions, memories, skip_duplicates=True)
+        slotted = slotted or Slotted()
+        plan = plan_commit(
+            batch,
+            decisions,
+            () if recalled is None else recalled.memories,
+            skip_duplicates=True,
+            until=slotted.until,
+            corrections=slotted.corrections,
+        )
         self._stage = "hook"
         hooked = await run_hooks(self._account, services, plan, batch, stored.batch_id)
         plan = hooked.plan
@@ -251,7 +260,7 @@ class Work:
             scope=request.scope,
             recorded_at=services.clock(),
             changes=plan.changes,
-            expected_revision=revision,
+            expected_revision=None if recalled is None else recalled.revision,
             message_vectors=message_vectors(request.messages, stored.units, embedded),
             complete=self._completions(outcome, batch),
             indexes=services.indexes,

@@ -1,0 +1,306 @@
+"""What can have one value at a time ("lives in", "works at"), resolved in code: no model decides here.
+
+A slot is a line of time. Each version of a memory in it holds over an interval, and so does each new fact:
+from its own time until something later is known. Whatever the order in which things are learned, the line
+comes out the same: at any instant the value is the one that began to hold last, of two that began together
+the one that was recorded last. Only what is trusted takes part; values that merely resemble each other are
+never merged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from .. import analysis
+from ..protocols import AmendMemory, Query, RetireMemory, Runtime
+from ..results import Rejection
+from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
+from .commit import holds_from
+from .recall import Recalled
+from .services import Services
+from .trust import TRUSTED, forbidden, trust_of
+
+#: "He also works at …": a second value stands beside the first, so this is a question for the model.
+_BESIDE: Final = re.compile(
+    r"\b(also|too|as well|second|another|additional(?:ly)?|auch|außerdem|zweite[rsn]?|zusätzlich"
+    r"|también|además|segund[oa]|otr[oa])\b|也|还|另",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slotted:
+    """What becomes of the facts that a slot settles.
+
+    Attributes:
+        decisions: One per settled fact. ``target`` numbers ``memories``.
+        memories: The memories that are targets here.
+        corrections: Closed versions that held for a shorter time, and further current ones that hold no more.
+        until: For facts that were true only until something that is known already: until when, and what
+            came then (a memory's id, or the number of a fact).
+        rejected: Why something was not changed.
+    """
+
+    decisions: tuple[Decision, ...] = ()
+    memories: tuple[MemoryRecord, ...] = ()
+    corrections: tuple[AmendMemory | RetireMemory, ...] = ()
+    until: Mapping[int, tuple[Micros, str | int]] = field(default_factory=dict[int, tuple[Micros, str | int]])
+    rejected: tuple[Rejection, ...] = ()
+
+    @property
+    def destructive(self) -> int:
+        """How many memories it changes."""
+        updates = sum(decision.operation == "UPDATE" for decision in self.decisions)
+        return updates + len(self.corrections)
+
+    @property
+    def facts(self) -> frozenset[int]:
+        """The facts that need no further decision."""
+        return frozenset(decision.fact for decision in self.decisions)
+
+
+async def settle_by_slots(
+    rt: Runtime,
+    services: Services,
+    scope: Scope,
+    facts: Sequence[Fact],
+    messages: Sequence[Message],
+    recalled: Recalled,
+) -> tuple[Slotted, Recalled]:
+    """What slots settle, and what was recalled with the memories that are targets of it."""
+    news: dict[int, tuple[Fact, Micros]] = {}
+    for number, fact in enumerate(facts) if services.policies.decisions.slots else ():
+        since = holds_from(fact, messages)
+        ahead = fact.event_time is not None and fact.event_time > since  # a plan changes nothing yet
+        beside = _BESIDE.search(fact.text) is not None
+        if (
+            fact.slot is not None
+            and not ahead
+            and not beside
+            and trust_of(fact.origin, user_id=scope.user_id) == "trusted"
+        ):
+            news[number] = (fact, since)
+    if not news:
+        return Slotted(), recalled
+    keys = list(dict.fromkeys(str(fact.slot) for fact, _ in news.values()))
+    query = Query(scope=scope, now=services.clock())
+    found = await rt.call(lambda: services.store.slots(query, keys, history=True))
+    versions = {slot: [row for row in rows if row.trust == TRUSTED] for slot, rows in found.items()}
+    news = {
+        number: (fact, since)
+        for number, (fact, since) in news.items()
+        if not any(forbidden(fact, row) for row in versions.get(str(fact.slot), ()))
+    }
+    slotted = settle_slots(news, versions, most=services.policies.decisions.max_destructive)
+    return _joined(slotted, recalled)
+
+
+def _joined(slotted: Slotted, recalled: Recalled) -> tuple[Slotted, Recalled]:
+    """Both with one numbering of memories."""
+    memories = list(recalled.memories)
+    place = {memory.memory_id: number for number, memory in enumerate(memories)}
+    for memory in slotted.memories:
+        if memory.memory_id not in place:
+            place[memory.memory_id] = len(memories)
+            memories.append(memory)
+    decisions = tuple(
+        decision
+        if decision.target is None
+        else replace(decision, target=place[slotted.memories[decision.target].memory_id])
+        for decision in slotted.decisions
+    )
+    return replace(slotted, decisions=decisions), replace(recalled, memories=tuple(memories))
+
+
+def settle_slots(
+    facts: Mapping[int, tuple[Fact, Micros]],
+    versions: Mapping[str, Sequence[MemoryRecord]],
+    *,
+    most: int = 1_000_000,
+) -> Slotted:
+    """The facts of a batch against all that is known of their slots.
+
+    Args:
+        facts: By number in the batch, each with its slot and the instant from which it holds.
+        versions: By slot: every trusted version, closed ones included.
+        most: How many memories may be changed; a slot that needs more is left alone, and its facts are added.
+    """
+    lines: dict[str, list[tuple[int, Fact, Micros]]] = {}
+    for number, (fact, since) in facts.items():
+        lines.setdefault(str(fact.slot), []).append((number, fact, since))
+    whole = Slotted()
+    for slot, news in lines.items():
+        known = versions.get(slot, ())
+        if not known and len(news) == 1:
+            continue  # a memory without a slot may say the same: the model compares them
+        line = _Line(known)
+        for number, fact, since in sorted(news, key=lambda item: (item[2], item[0])):
+            line.insert(number, fact, since)
+        told = line.told()
+        if whole.destructive + told.destructive > most:
+            told = _left_alone(news)
+        whole = _both(whole, told)
+    return whole
+
+
+def _left_alone(news: Sequence[tuple[int, Fact, Micros]]) -> Slotted:
+    reason = "too many updates and deletions in one call"
+    return Slotted(
+        decisions=tuple(Decision(fact=number, operation="ADD", reason=reason) for number, _, _ in news),
+        rejected=tuple(Rejection(item=f"UPDATE by {fact.text}", reason=reason) for _, fact, _ in news),
+    )
+
+
+def _both(one: Slotted, other: Slotted) -> Slotted:
+    first = len(one.memories)
+    moved = tuple(
+        decision if decision.target is None else replace(decision, target=first + decision.target)
+        for decision in other.decisions
+    )
+    return Slotted(
+        decisions=one.decisions + moved,
+        memories=one.memories + other.memories,
+        corrections=one.corrections + other.corrections,
+        until={**one.until, **other.until},
+        rejected=one.rejected + other.rejected,
+    )
+
+
+@dataclass(slots=True)
+class _Span:
+    """One value over one interval; of a version that is stored, or of a fact that is new."""
+
+    start: Micros
+    end: Micros | None
+    key: object
+    order: tuple[Micros, int]
+    record: MemoryRecord | None = None
+    fact: int | None = None
+
+    def holds(self, instant: Micros) -> bool:
+        return self.start <= instant and (self.end is None or instant < self.end)
+
+
+class _Line:
+    """The values of one slot over time."""
+
+    def __init__(self, known: Sequence[MemoryRecord]) -> None:
+        self._spans = [
+            _Span(
+                start=record.valid_from,
+                end=record.valid_to if record.retired_at is not None else None,
+                key=analysis.text_key(record.text),
+                order=(record.recorded_at, record.revision),
+                record=record,
+            )
+            for record in known
+            if record.retired_at is None or record.valid_to is None or record.valid_to > record.valid_from
+        ]
+        self._repeats: dict[int, _Span] = {}
+
+    def insert(self, number: int, fact: Fact, since: Micros) -> None:
+        """Put one fact in its place, behind what began to hold before it or together with it."""
+        key = analysis.text_key(fact.text)
+        before = max(
+            (span for span in self._spans if span.holds(since)),
+            key=lambda s: (s.start, s.order),
+            default=None,
+        )
+        after = min((span for span in self._spans if span.start > since), key=lambda s: s.start, default=None)
+        if before is not None and before.key == key:
+            self._repeats[number] = before
+            return
+        for span in self._spans:
+            if span.holds(since):
+                span.end = since
+        end = None if after is None else after.start
+        self._spans.append(_Span(start=since, end=end, key=key, order=(since, number), fact=number))
+
+    def told(self) -> Slotted:
+        """What has to be done so that the store agrees with the line."""
+        decisions: list[Decision] = []
+        memories: list[MemoryRecord] = []
+        until: dict[int, tuple[Micros, str | int]] = {}
+        newest = max(
+            (span for span in self._spans if span.fact is not None and span.end is None),
+            key=lambda span: span.start,
+            default=None,
+        )
+        replaced = [s for s in self._spans if s.record and s.record.retired_at is None and s.end is not None]
+        target = max(replaced, key=lambda s: (s.start, s.order), default=None) if newest is not None else None
+        if newest is not None:
+            decisions.append(_current(newest, target, memories))
+        for span in self._spans:
+            if span.fact is not None and span is not newest:
+                assert span.end is not None
+                until[span.fact] = (span.end, self._successor(span))
+                decisions.append(
+                    Decision(fact=span.fact, operation="ADD", reason="something later is known already")
+                )
+        decisions += [_repeated(number, said, memories) for number, said in self._repeats.items()]
+        return Slotted(
+            decisions=tuple(decisions),
+            memories=tuple(memories),
+            corrections=tuple(self._corrections(newest, target)),
+            until=until,
+        )
+
+    def _successor(self, span: _Span) -> str | int:
+        following = min(
+            (other for other in self._spans if other.start >= (span.end or 0) and other is not span),
+            key=lambda other: other.start,
+        )
+        if following.fact is not None:
+            return following.fact
+        assert following.record is not None
+        return following.record.memory_id
+
+    def _corrections(
+        self, newest: _Span | None, target: _Span | None
+    ) -> Iterator[AmendMemory | RetireMemory]:
+        for span in self._spans:
+            record = span.record
+            if record is None or span.end is None:
+                continue
+            if record.retired_at is None and span is not target:
+                yield RetireMemory(
+                    memory_id=record.memory_id,
+                    expected_revision=record.revision,
+                    valid_to=span.end,
+                    superseded_by=_memory_id(target),
+                    reason="another value of the same",
+                )
+                continue
+            # An update closes its target when the new value begins; a value in between began earlier.
+            closes = newest.start if span is target and newest is not None else record.valid_to
+            if span.end != closes:
+                yield AmendMemory(
+                    memory_id=record.memory_id,
+                    revision=record.revision,
+                    valid_to=span.end,
+                    reason="something in between became known",
+                )
+
+
+def _memory_id(span: _Span | None) -> str | None:
+    return None if span is None or span.record is None else span.record.memory_id
+
+
+def _current(newest: _Span, target: _Span | None, memories: list[MemoryRecord]) -> Decision:
+    assert newest.fact is not None
+    if target is None or target.record is None:
+        return Decision(fact=newest.fact, operation="ADD")
+    memories.append(target.record)
+    return Decision(
+        fact=newest.fact, operation="UPDATE", target=len(memories) - 1, reason="a later value of the same"
+    )
+
+
+def _repeated(number: int, said: _Span, memories: list[MemoryRecord]) -> Decision:
+    if said.record is None or said.record.retired_at is not None:
+        return Decision(fact=number, operation="NONE", reason="known already")
+    memories.append(said.record)
+    return Decision(fact=number, operation="NONE", target=len(memories) - 1, reason="known already")

@@ -169,7 +169,7 @@ def _model_output(message: str, reason: str, raw: str) -> ModelOutputError:
 
 
 class HookError(MemkitError):
-    """A hook raised, or answered something else than a proposal with allowed changes; ``__cause__`` says more.
+    """A hook raised, or answered no proposal with allowed changes; ``__cause__`` says more.
 
     Nothing was remembered. An ``add`` that a model works on stays pending; any other ``add`` raises this, and
     nothing was changed.

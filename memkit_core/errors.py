@@ -8,6 +8,7 @@ MemkitError
 ├── ModelError                         a chat or embedding model failed
 │   ├── ModelCallError                 the call itself failed; keeps the cause
 │   │   ├── ModelTimeoutError          no reply in time
+│   │   ├── PromptTooLongError         the prompt does not fit into the model's context
 │   │   └── ModelUnavailableError      not asked: the model failed too often just now
 │   ├── ModelOutputError               the reply could not be used; keeps the raw text
 │   ├── VisionUnsupportedError         the chat model takes no images
@@ -88,6 +89,10 @@ class ModelCallError(ModelError):
 
 class ModelTimeoutError(ModelCallError):
     """The model did not answer within ``resilience.timeout`` seconds. The call may still be charged."""
+
+
+class PromptTooLongError(ModelCallError):
+    """The model takes less text at once than it was sent, and there was no way to send less."""
 
 
 class ModelUnavailableError(ModelCallError):

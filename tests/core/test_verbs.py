@@ -71,9 +71,10 @@ def test_raw_adds_keep_every_message(memory):
     )
     assert result.mode == "raw"
     assert texts(result.added) == ["What?", "That.", "What?"]
-    assert memory.count(user_id="u") == 3
-    assert {item.origin for item in memory.get_all(user_id="u")} == {"user", "assistant"}
-    assert all(item.metadata == {"a": [1, {"b": None}]} for item in memory.get_all(user_id="u"))
+    assert memory.count(user_id="u") == 2  # what an assistant says of a user is in quarantine
+    everything = memory.get_all(user_id="u", filters={"trust": {"exists": True}})
+    assert [item.origin for item in everything].count("assistant") == 1
+    assert all(item.metadata == {"a": [1, {"b": None}]} for item in everything)
     assert "mode='raw'" in repr(result)
     assert result["results"][0]["memory"] == "What?"
 
@@ -111,7 +112,7 @@ def test_langchain_messages(memory):
         infer=False,
     )
     assert texts(result.added) == ["Be kind", "I like tea", "42", "See:\n[image 1 (https://x)]"]
-    by_text = {item.memory: item for item in memory.get_all(user_id="u")}
+    by_text = {item.memory: item for item in memory.get_all(user_id="u", filters={"trust": {"exists": True}})}
     assert by_text["I like tea"].actor_id == "Ann"
     assert by_text["42"].trust == "untrusted"
 
@@ -177,7 +178,7 @@ def test_context_gives_facts_then_excerpts_within_its_budget(memory):
     context = memory.context("green tea", user_id="u")
     assert context.text == str(context)
     assert context.text.count("</memories>") == 1
-    assert context.text.index("I like green tea") < context.text.index("assistant said")
+    assert context.text.index("I like green tea") < context.text.index('"assistant" said')
     assert context.text.count("I like green tea") == 1  # not once as a fact and again as an excerpt
     memory.add([f"green tea fact number {n}" for n in range(100)], user_id="u")
     small = memory.context("green tea", user_id="u", token_budget=120, limit=100)

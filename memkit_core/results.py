@@ -236,15 +236,21 @@ class MemoryPage(_Listing):
 
     Attributes:
         next_cursor: Pass it as ``cursor=`` for the next page; None on the last page.
+        degraded: What is damaged and had to be left out; empty if all is well.
     """
 
     results: list[MemoryItem] = Field(default_factory=list[MemoryItem])
     next_cursor: str | None = None
+    degraded: list[str] = Field(default_factory=list[str])
 
     def __repr__(self) -> str:
         more = ", more follow: pass cursor=page.next_cursor" if self.next_cursor else ""
         return "\n".join(
-            [f"MemoryPage({len(self.results)} memories{more})", *(f"  {m!r}" for m in self.results)]
+            [
+                f"MemoryPage({len(self.results)} memories{more})",
+                *(f"  {m!r}" for m in self.results),
+                *(f"  degraded: {text}" for text in self.degraded),
+            ]
         )
 
     __str__ = __repr__

@@ -32,7 +32,7 @@ from .pipeline.outcome import AddRequest, Mode, pending
 from .pipeline.parts import ContentReader
 from .pipeline.procedural import check_memory_type
 from .pipeline.runs import RunReader
-from .pipeline.search import AskedFor, search
+from .pipeline.search import AskedFor, left_out, search
 from .pipeline.settle import settle
 from .pipeline.trust import hides_untrusted
 from .pipeline.vision import check_sight
@@ -307,10 +307,17 @@ class Verbs:
         mark = _page_mark(scope, where, at)
         after = None if cursor is None else _read_cursor(cursor, mark)
         size = _check_limit(limit)
-        records = await self._rt.call(lambda: services.store.scan(query, limit=size + 1, after=after))
+        damaged: set[int] = set()
+        records = await self._rt.call(
+            lambda: services.store.scan(query, limit=size + 1, after=after, damaged=damaged)
+        )
         page = records[:size]
         more = _cursor(page[-1], mark) if len(records) > size else None
-        return MemoryPage(results=[MemoryItem.of(record) for record in page], next_cursor=more)
+        return MemoryPage(
+            results=[MemoryItem.of(record) for record in page],
+            next_cursor=more,
+            degraded=left_out(len(damaged)),
+        )
 
     async def count(self, scope: Scope, *, filters: object) -> int:
         """See ``Memory.count``."""

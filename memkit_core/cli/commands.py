@@ -188,6 +188,8 @@ def list_memories(
     conditions = _json_object(filters, "--filter")
     with errors(), Memory(embedder="none", store=existing(store)) as memory:
         page = memory.get_all(**scope, limit=limit, cursor=cursor, filters=conditions)
+    for text in page.degraded:
+        note(text)
     if as_json:
         typer.echo(page.model_dump_json(indent=2))
         return

@@ -32,7 +32,8 @@ async def earlier_messages(rt: Runtime, services: Services, batch: StoredBatch) 
     )
     found = await rt.call(lambda: store.search(request))
     units = sorted(scored.unit for scored in found.scored if scored.unit < first)[-_MOST:]
-    records = await rt.call(lambda: store.messages(scope, units))
+    # They are only what the batch is read beside.
+    records = await rt.call(lambda: store.messages(scope, units, damaged=set()))
     return tuple(
         record for record in records if record.session == own[0].session and record.observed_at <= until
     )

@@ -40,6 +40,7 @@ async def recall(
     """Candidates for each fact: nearest by meaning, best by keyword, or the whole of a small scope.
 
     What is in quarantine is a candidate for untrusted facts only.
+    What is damaged is no candidate: it cannot be changed, and must not keep anybody from remembering.
 
     Args:
         vectors: One unit-length vector per fact, None without an embedding model.
@@ -48,6 +49,7 @@ async def recall(
     if not state.live_memories:
         return Recalled(revision=state.revision, offered=tuple(() for _ in facts))
     settings = services.policies.decisions
+    damaged: set[int] = set()
     query = Query(scope=scope, now=services.clock())
     hidden = hides_untrusted(services.policies.trust, None)
     sparing = [hidden and trust_of(fact.origin, user_id=scope.user_id) == TRUSTED for fact in facts]
@@ -66,7 +68,7 @@ async def recall(
         found = await rt.call(lambda: [services.store.search(request) for request in requests])
     if not whole:
         return await _read(rt, services, query, state.revision, found)
-    records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope))
+    records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope, damaged=damaged))
     memories = tuple(record for record in reversed(records) if _ordinary(record))
     everything = tuple(range(len(memories)))
     trusted = tuple(place for place in everything if memories[place].trust == TRUSTED)
@@ -89,7 +91,8 @@ async def _read(
     settings = services.policies.decisions
     ranked = [_best(candidates, settings.candidates_per_fact) for candidates in found]
     units = list(dict.fromkeys(unit for row in ranked for unit in row))
-    rows = await rt.call(lambda: services.store.read(query, units))
+    damaged: set[int] = set()
+    rows = await rt.call(lambda: services.store.read(query, units, damaged=damaged))
     records = {record.unit: record for record in rows if _ordinary(record)}
     chosen = [unit for unit in units if unit in records]
     place = {unit: number for number, unit in enumerate(chosen)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import IntegrityError, ModelError
 from ..filters import Filter
 from ..models.embed import relevance_scale
 from ..protocols import Candidates, OwnerState, Query, Runtime, Scored, SearchRequest
@@ -77,8 +77,8 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
                 break
         assert question is not None
         assert look is not None
-        excerpts = await _turns(rt, services, asked, look.turns)
-        degraded = [*question.degraded, *look.trouble]
+        excerpts, unread = await _turns(rt, services, asked, look.turns)
+        degraded = [*question.degraded, *look.trouble, *left_out(look.unread, unread)]
     finally:  # a search that fails has cost something all the same
         spent = Usage() if question is None else question.usage
         usage = spent.timed((time.perf_counter() - started) * 1_000)
@@ -88,9 +88,13 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What one look found. ``gone``: some of it was replaced before it could be read."""
+    """What one look found. ``gone``: some of it was replaced before it could be read.
+
+    ``unread``: how many memories are damaged.
+    """
 
     hits: list[SearchHit]
+    unread: int
     turns: Sequence[Ranked]
     trouble: list[str]
     gone: bool
@@ -115,15 +119,53 @@ async def _look(
         pool=max(_POOL, 2 * asked.limit),
         between=words.between,
     )
-    found, trouble = await find_candidates(rt, services, request, state)
+    found, trouble = await _candidates(rt, services, request, state)
     if found.without_vector:
         trouble = [
             *trouble,
             f"{found.without_vector} texts have no vector yet and are found by keywords only",
         ]
     ranked = _rank(services, found, words, asked)
-    hits, gone = await _memories(rt, services, query, ranked.get("memory", ()), asked)
-    return _Look(hits=hits, turns=ranked.get("turn", ()), trouble=trouble, gone=gone)
+    damaged: set[int] = set()
+    hits, gone = await _memories(rt, services, query, ranked.get("memory", ()), asked, damaged)
+    return _Look(hits=hits, unread=len(damaged), turns=ranked.get("turn", ()), trouble=trouble, gone=gone)
+
+
+async def _candidates(
+    rt: Runtime, services: Services, request: SearchRequest, state: OwnerState
+) -> tuple[Candidates, list[str]]:
+    """Candidates from all that can be read: what only serves to find memories must not hide them.
+
+    Raises:
+        IntegrityError: Nothing of it can.
+    """
+    try:
+        return await find_candidates(rt, services, request, state)
+    except IntegrityError as error:
+        damage = error
+    # Without a vector no stored one is read.
+    ways = {
+        "keywords only, since stored vectors": replace(request, vector=None, dense=False),
+        "by meaning only, since stored keywords": replace(request, terms=()),
+    }
+    for way, narrowed in ways.items():
+        if narrowed.terms or narrowed.vector is not None:
+            try:
+                found, trouble = await find_candidates(rt, services, narrowed, state)
+            except IntegrityError:
+                continue  # the other way may do; if not, the first error is told
+            return found, [*trouble, f"{way} are damaged: memory.admin.doctor(repair=True) mends them"]
+    raise damage
+
+
+def left_out(memories: int, messages: int = 0) -> list[str]:
+    """In words, how many damaged texts an answer leaves out."""
+    named = ((memories, "memory was", "memories were"), (messages, "message was", "messages were"))
+    return [
+        f"{count} damaged {one if count == 1 else many} left out: run memory.admin.doctor()"
+        for count, one, many in named
+        if count
+    ]
 
 
 async def _embed(rt: Runtime, services: Services, words: Plan) -> _Question:
@@ -176,9 +218,17 @@ def _wanted(turn: Scored, asked: AskedFor) -> bool:
 
 
 async def _memories(
-    rt: Runtime, services: Services, query: Query, ranked: Sequence[Ranked], asked: AskedFor
+    rt: Runtime,
+    services: Services,
+    query: Query,
+    ranked: Sequence[Ranked],
+    asked: AskedFor,
+    damaged: set[int],
 ) -> tuple[list[SearchHit], bool]:
-    """Hits in rank order until the limit is full, and whether candidates were gone when they were read."""
+    """Hits in rank order until the limit is full, and whether candidates were gone when they were read.
+
+    ``damaged`` takes the candidates that cannot be read.
+    """
     if "memory" not in asked.spaces:
         return [], False
     hits: list[SearchHit] = []
@@ -186,10 +236,10 @@ async def _memories(
     for start in range(0, len(ranked), asked.limit):
         portion = ranked[start : start + asked.limit]
         units = [item.unit for item in portion]
-        records = await rt.call(lambda: services.store.read(query, units))  # noqa: B023 - called at once
+        records = await rt.call(lambda: services.store.read(query, units, damaged=damaged))  # noqa: B023 - called at once
         by_unit = {record.unit: record for record in records if admitted(query, record)}
         hits += [_hit(by_unit[item.unit], item, asked.explain) for item in portion if item.unit in by_unit]
-        gone = gone or len(by_unit) < len(portion)
+        gone = gone or len(by_unit.keys() | damaged & set(units)) < len(portion)
         if len(hits) >= asked.limit:
             break
     return hits[: asked.limit], gone
@@ -211,18 +261,23 @@ def admitted(query: Query, record: MemoryRecord) -> bool:
     return record.valid_from <= query.valid_at and not closed
 
 
-async def _turns(rt: Runtime, services: Services, asked: AskedFor, ranked: Sequence[Ranked]) -> list[Excerpt]:
+async def _turns(
+    rt: Runtime, services: Services, asked: AskedFor, ranked: Sequence[Ranked]
+) -> tuple[list[Excerpt], int]:
+    """The best excerpts, and how many of them are damaged and left out."""
     if "turn" not in asked.spaces:
-        return []
+        return [], 0
+    damaged: set[int] = set()
     best = ranked[: asked.limit]
     units = [item.unit for item in best]
-    records = await rt.call(lambda: services.store.messages(asked.scope, units))
+    records = await rt.call(lambda: services.store.messages(asked.scope, units, damaged=damaged))
     by_unit = {
         record.unit: record
         for record in records
         if asked.scope.admits(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id)
     }
-    return [_excerpt(by_unit[item.unit], item, asked.explain) for item in best if item.unit in by_unit]
+    found = [_excerpt(by_unit[item.unit], item, asked.explain) for item in best if item.unit in by_unit]
+    return found, len(damaged)
 
 
 def _hit(record: MemoryRecord, item: Ranked, explain: bool) -> SearchHit:

@@ -91,14 +91,30 @@ class RecordStore(Protocol):
         """
         ...
 
-    def read(self, query: Query, units: Collection[int]) -> list[MemoryRecord]:
-        """The versions with these unit numbers that satisfy the query, in any order, sources filled in."""
+    def read(
+        self, query: Query, units: Collection[int], *, damaged: set[int] | None = None
+    ) -> list[MemoryRecord]:
+        """The versions with these unit numbers that satisfy the query, in any order, sources filled in.
+
+        Args:
+            damaged: Takes the unit numbers of rows that fail their hash; they are left out then, and raise
+                ``IntegrityError`` without it.
+        """
         ...
 
     def scan(
-        self, query: Query, *, limit: int, after: tuple[Micros, str] | None = None
+        self,
+        query: Query,
+        *,
+        limit: int,
+        after: tuple[Micros, str] | None = None,
+        damaged: set[int] | None = None,
     ) -> list[MemoryRecord]:
-        """Memories by (created_at, memory_id) descending, strictly behind ``after``. Sources filled in."""
+        """Memories by (created_at, memory_id) descending, strictly behind ``after``. Sources filled in.
+
+        Args:
+            damaged: As in ``read``. There are ``limit`` sound ones all the same, if there are so many.
+        """
         ...
 
     def count(self, query: Query) -> int:
@@ -138,8 +154,14 @@ class RecordStore(Protocol):
         """Candidates with exact scores. Nothing outside the owner is looked at."""
         ...
 
-    def messages(self, scope: Scope, units: Collection[int]) -> list[MessageRecord]:
-        """Stored messages with these unit numbers inside the scope, in unit order; hidden ones left out."""
+    def messages(
+        self, scope: Scope, units: Collection[int], *, damaged: set[int] | None = None
+    ) -> list[MessageRecord]:
+        """Stored messages with these unit numbers inside the scope, in unit order; hidden ones left out.
+
+        Args:
+            damaged: As in ``read``.
+        """
         ...
 
     def retire_all(

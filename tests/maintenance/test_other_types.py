@@ -1,8 +1,7 @@
-"""A value of another type than memkit writes is a typed error or told, never a raw one; nothing stays open."""
+"""A value of another type than memkit writes is a typed error or told; nothing stays open."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -34,7 +33,7 @@ def set_one(path: Path, table: str, column: str, value: Any) -> bool:
         key = ", ".join(row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[5])
         db.execute(
             f"UPDATE {table} SET {column} = ? WHERE ({key}) = (SELECT {key} FROM {table}"
-            f" WHERE {column} IS NOT NULL LIMIT 1 OFFSET 1)",
+            f" WHERE {column} IS NOT NULL LIMIT 1)",
             (value,),
         )
         db.commit()
@@ -52,7 +51,7 @@ def test_a_value_of_another_type_never_raises_a_raw_error(sound: Path, tmp_path:
     path = tmp_path / "memkit.db"
     for number, (table, column) in enumerate(columns(sound)):
         value = VALUES[number % len(VALUES)]
-        if number % 4 != part:
+        if number % 4 != part or (table, column) == ("meta", "value"):  # some are made anew at opening
             continue
         shutil.copy(sound, path)
         if not set_one(path, table, column, value):
@@ -60,10 +59,7 @@ def test_a_value_of_another_type_never_raises_a_raw_error(sound: Path, tmp_path:
         try:
             with Memory(llm="verbatim", embedder=HashEmbeddings(32), store=path) as memory:
                 list(said(memory, path))  # lets every error but a StorageError through
-                assert memory.admin.doctor().findings or column in ("last_error", "fingerprint"), (
-                    table,
-                    column,
-                )
+                assert memory.admin.doctor().findings, (table, column, value)
         except StorageError:
             assert table == "meta", (table, column, value)
 
@@ -79,8 +75,8 @@ def test_a_file_that_cannot_be_opened_leaves_nothing_open(sound: Path, tmp_path:
         path.write_bytes(content)
         with pytest.raises(StorageError):
             open_sqlite(path).close()
-        before = len(os.listdir("/proc/self/fd"))
+        before = len([*Path("/proc/self/fd").iterdir()])
         for _ in range(5):
             with pytest.raises(StorageError):
                 open_sqlite(path).close()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len([*Path("/proc/self/fd").iterdir()]) == before

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeVar
 
 from ...errors import IntegrityError
 from ...protocols import IndexWork, OwnerState, Query, StoredBatch
 from ...types import EventRecord, MemoryRecord, MessageRecord, Micros, OwnerKey, Ref, Scope
 from .chronicle import Happened, amendments_of, as_known, events_agree, version_of
 from .conditions import query_condition, scope_condition
-from .driver import Connection
+from .driver import Connection, Error
+from .inspection import lenient
 from .rows import (
     BATCH_COLUMNS,
     M_RECORD_COLUMNS,
@@ -25,40 +26,77 @@ from .rows import (
 )
 from .seals import WORK_SUM, is_sound_row
 
+T = TypeVar("T")
+
 _MAX_ACTORS = 1_000
 
 
-def read(connection: Connection, query: Query, units: Collection[int]) -> list[MemoryRecord]:
+def read(
+    connection: Connection, query: Query, units: Collection[int], damaged: set[int] | None = None
+) -> list[MemoryRecord]:
     """See ``RecordStore.read``."""
     owner, _ = find_owner(connection, query.scope)
     if not owner or not units:
         return []
     condition, values = query_condition(query, owner)
-    rows = connection.execute(
+    select = (
         f"SELECT {M_RECORD_COLUMNS} FROM json_each(?) u CROSS JOIN memories m ON m.unit = u.value"
-        f" WHERE {condition}",
-        (json.dumps(sorted(set(units))), *values),
-    ).fetchall()
-    return as_known_at(connection, belonging(records_of(connection, rows), query.scope), query.known_at)
+        f" WHERE {condition}"
+    )
+    parameters = (json.dumps(sorted(set(units))), *values)
+    return _readable(connection, lambda: _versions(connection, query, select, parameters, damaged)[0])
 
 
 def scan(
-    connection: Connection, query: Query, *, limit: int, after: tuple[Micros, str] | None
+    connection: Connection,
+    query: Query,
+    *,
+    limit: int,
+    after: tuple[Micros, str] | None,
+    damaged: set[int] | None = None,
 ) -> list[MemoryRecord]:
-    """See ``RecordStore.scan``."""
+    """See ``RecordStore.scan``. For what is damaged and left out, further rows are read."""
     owner, _ = find_owner(connection, query.scope)
     if not owner:
         return []
     condition, values = query_condition(query, owner)
-    if after is not None:
-        condition += " AND (m.created_at, m.memory_id) < (?, ?)"
-        values += after
-    rows = connection.execute(
-        f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE {condition}"
-        " ORDER BY m.created_at DESC, m.memory_id DESC LIMIT ?",
-        (*values, limit),
-    ).fetchall()
-    return as_known_at(connection, belonging(records_of(connection, rows), query.scope), query.known_at)
+    found: list[MemoryRecord] = []
+    while True:
+        behind = "" if after is None else " AND (m.created_at, m.memory_id) < (?, ?)"
+        select = (
+            f"SELECT {M_RECORD_COLUMNS} FROM memories m WHERE {condition}{behind}"
+            " ORDER BY m.created_at DESC, m.memory_id DESC LIMIT ?"
+        )
+        wanted = limit - len(found)
+        parameters = (*values, *(after or ()), wanted)
+        records, rows = _readable(
+            connection,
+            lambda: _versions(connection, query, select, parameters, damaged),  # noqa: B023 - called at once
+        )
+        found += records
+        if len(rows) < wanted or len(found) == limit:
+            return found
+        after = (rows[-1][16], rows[-1][1])
+
+
+def _versions(
+    connection: Connection, query: Query, select: str, values: tuple[Any, ...], damaged: set[int] | None
+) -> tuple[list[MemoryRecord], list[Any]]:
+    """The sound versions of the query's owner among the rows that a statement finds, and these rows."""
+    rows = connection.execute(select, values).fetchall()
+    records = belonging(records_of(connection, rows, damaged), query.scope, damaged)
+    return as_known_at(connection, records, query.known_at), rows
+
+
+def _readable(connection: Connection, look: Callable[[], T]) -> T:
+    """What a look finds. Texts that are no Unicode any more get marks, which fit no hash."""
+    try:
+        return look()
+    except Error as error:
+        if "decode to UTF-8" not in str(error):
+            raise
+    with lenient(connection):
+        return look()
 
 
 def as_known_at(
@@ -137,25 +175,40 @@ _DAMAGED_HISTORY: Final = (
 )
 
 
-def messages(connection: Connection, scope: Scope, units: Collection[int]) -> list[MessageRecord]:
+def messages(
+    connection: Connection, scope: Scope, units: Collection[int], damaged: set[int] | None = None
+) -> list[MessageRecord]:
     """See ``RecordStore.messages``."""
     owner, _ = find_owner(connection, scope)
     if not owner or not units:
         return []
     condition, values = scope_condition(scope, owner, "t")
-    rows = connection.execute(
+    select = (
         "SELECT t.unit, t.session, t.content_hash, b.uuid || ':' || t.position, t.user_id, t.agent_id,"
         " t.run_id, t.role, t.actor_id, t.content, t.origin, t.flags, t.observed_at, t.recorded_at, t.indexed"
         " FROM json_each(?) u CROSS JOIN messages t ON t.unit = u.value JOIN batches b ON b.id = t.batch"
-        f" WHERE {condition} AND t.hidden_at IS NULL ORDER BY t.unit",
-        (json.dumps(sorted(set(units))), *values),
+        f" WHERE {condition} AND t.hidden_at IS NULL ORDER BY t.unit"
     )
-    return [_message(unit, session, seal, row, scope) for unit, session, seal, *row in rows]
+    parameters = (json.dumps(sorted(set(units))), *values)
+    rows = _readable(connection, lambda: connection.execute(select, parameters).fetchall())
+    found: list[MessageRecord] = []
+    for unit, session, seal, *row in rows:
+        message = _message(unit, session, row)
+        if is_sound_row(row, seal) and _belongs(message, scope):
+            found.append(message)
+        elif damaged is None:
+            raise IntegrityError(
+                f"message {message.message_id} is damaged, its text cannot be trusted: see"
+                " memory.admin.doctor(), and restore the file from a backup"
+            )
+        else:
+            damaged.add(unit)
+    return found
 
 
-def _message(unit: int, session: int, seal: bytes, row: list[Any], scope: Scope) -> MessageRecord:
+def _message(unit: int, session: int, row: list[Any]) -> MessageRecord:
     message_id, user_id, agent_id, run_id, role, actor_id, content, origin, _, observed_at = row[:10]
-    record = MessageRecord(
+    return MessageRecord(
         role=role,
         content=content,
         actor_id=actor_id,
@@ -169,12 +222,6 @@ def _message(unit: int, session: int, seal: bytes, row: list[Any], scope: Scope)
         session=session,
         recorded_at=row[10],
     )
-    if not is_sound_row(row, seal) or not _belongs(record, scope):
-        raise IntegrityError(
-            f"message {message_id} is damaged, its text cannot be trusted: see memory.admin.doctor(), and"
-            " restore the file from a backup"
-        )
-    return record
 
 
 def _belongs(record: MemoryRecord | MessageRecord, scope: Scope) -> bool:
@@ -182,18 +229,23 @@ def _belongs(record: MemoryRecord | MessageRecord, scope: Scope) -> bool:
     return Scope(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id).owner == scope.owner
 
 
-def belonging(records: list[MemoryRecord], scope: Scope) -> list[MemoryRecord]:
-    """The records themselves.
+def belonging(
+    records: list[MemoryRecord], scope: Scope, damaged: set[int] | None = None
+) -> list[MemoryRecord]:
+    """The records themselves; ``damaged`` takes those whose ids name another owner.
 
     Raises:
-        IntegrityError: The ids of one name another owner.
+        IntegrityError: There is one, and nothing takes it.
     """
-    for record in records:
-        if not _belongs(record, scope):
-            raise IntegrityError(
-                f"memory {record.memory_id} is kept under another owner's number:"
-                " memory.admin.doctor(repair=True) puts it back"
-            )
+    strays = {record.unit: record for record in records if not _belongs(record, scope)}
+    if damaged is not None:
+        damaged.update(strays)
+        return [record for record in records if record.unit not in strays]
+    for record in strays.values():
+        raise IntegrityError(
+            f"memory {record.memory_id} is kept under another owner's number:"
+            " memory.admin.doctor(repair=True) puts it back"
+        )
     return records
 
 

@@ -204,8 +204,13 @@ def record_of(row: Sequence[Any], sources: tuple[str, ...] = ()) -> MemoryRecord
     )
 
 
-def records_of(connection: Connection, rows: Sequence[Sequence[Any]]) -> list[MemoryRecord]:
+def records_of(
+    connection: Connection, rows: Sequence[Sequence[Any]], damaged: set[int] | None = None
+) -> list[MemoryRecord]:
     """The versions of several rows of ``M_RECORD_COLUMNS``, with the public ids of their sources.
+
+    Args:
+        damaged: Takes the unit numbers of damaged rows, which are left out then.
 
     Raises:
         IntegrityError: One of them does not match its hash: what it says may be wrong.
@@ -217,6 +222,9 @@ def records_of(connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Me
     for row in rows:
         cited = sources.get(row[0], {})
         if not is_sound(row, cited):
+            if damaged is not None:
+                damaged.add(row[0])
+                continue
             raise IntegrityError(
                 f"memory {row[1]} is damaged, its text cannot be trusted: see memory.admin.doctor(), and"
                 " restore the file from a backup"

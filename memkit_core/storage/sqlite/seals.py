@@ -79,7 +79,7 @@ def is_sound(row: Sequence[Any], sources: Iterable[int]) -> bool:
 
 
 def is_sound_row(row: Sequence[Any], seal: bytes) -> bool:
-    """Whether a row with a plain hash of what is given matches it: an event, or a message in search."""
+    """Whether a row with a plain hash matches it: an event, an owner, or a message in search."""
     try:
         return digest(row) == seal
     except (TypeError, ValueError, UsageError):

@@ -142,19 +142,26 @@ class SqliteStore(Upkeep):
             owner = 0 if scope is None else find_owner(connection, scope)[0]
             return versions.current_version(connection, scope, owner, memory_id)
 
-    def read(self, query: Query, units: Collection[int]) -> list[MemoryRecord]:
+    def read(
+        self, query: Query, units: Collection[int], *, damaged: set[int] | None = None
+    ) -> list[MemoryRecord]:
         """See ``RecordStore.read``."""
         with self._pool.read() as connection:
-            return reads.read(connection, query, units)
+            return reads.read(connection, query, units, damaged)
 
     def scan(
-        self, query: Query, *, limit: int, after: tuple[Micros, str] | None = None
+        self,
+        query: Query,
+        *,
+        limit: int,
+        after: tuple[Micros, str] | None = None,
+        damaged: set[int] | None = None,
     ) -> list[MemoryRecord]:
         """See ``RecordStore.scan``."""
         if limit < 0:
             raise UsageError(f"limit must not be negative, it is {limit}")
         with self._pool.read() as connection:
-            return reads.scan(connection, query, limit=limit, after=after)
+            return reads.scan(connection, query, limit=limit, after=after, damaged=damaged)
 
     def count(self, query: Query) -> int:
         """See ``RecordStore.count``."""
@@ -203,10 +210,12 @@ class SqliteStore(Upkeep):
         with self._pool.read() as connection:
             return search(connection, self._cache, request)
 
-    def messages(self, scope: Scope, units: Collection[int]) -> list[MessageRecord]:
+    def messages(
+        self, scope: Scope, units: Collection[int], *, damaged: set[int] | None = None
+    ) -> list[MessageRecord]:
         """See ``RecordStore.messages``."""
         with self._pool.read() as connection:
-            return reads.messages(connection, scope, units)
+            return reads.messages(connection, scope, units, damaged)
 
     def retire_all(
         self,

@@ -13,7 +13,7 @@ from typing import Final
 from . import settings
 from .driver import Connection
 from .rows import checksum
-from .seals import NO_TALLY, owner_seal
+from .seals import NO_TALLY, is_sound_row, owner_seal
 
 #: In the order of a stored tally: how many, and the sum of their numbers, of each.
 KINDS: Final = ("batches", "messages", "memories", "events", "usage")
@@ -61,7 +61,7 @@ def settle(connection: Connection, owner: int, more: Tally, *, revision: int | N
         "SELECT kind, value, revision, created_at, tally, content_hash FROM owners WHERE id = ?", (owner,)
     ).fetchone()
     after = before if revision is None else revision
-    if owner_seal(kind, value, before, created_at, tally) != seal:
+    if not is_sound_row([kind, value, before, created_at, tally], seal):
         connection.execute("UPDATE owners SET revision = ? WHERE id = ?", (after, owner))
         return
     if tally == NO_TALLY:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from .quoting import as_json, quoted
 
 VERSION = "procedural-1"
 
@@ -42,5 +43,8 @@ def build(record: str, *, earlier: dict[str, Any] | None, instructions: str | No
         earlier: The overview that was given last, which knows of steps that are left out.
         instructions: In place of ``INSTRUCTIONS``.
     """
-    before = "" if not earlier else f"earlier overview: {json.dumps(earlier, ensure_ascii=False)}\n\n"
-    return [("system", f"{instructions or INSTRUCTIONS}\n{_SHAPE}"), ("user", before + record)]
+    before = "" if not earlier else f"earlier overview: {as_json(earlier)}\n\n"
+    return [
+        ("system", f"{instructions or INSTRUCTIONS}\n{_SHAPE}"),
+        ("user", f"{before}record: {quoted(record)}"),
+    ]

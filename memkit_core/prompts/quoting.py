@@ -19,7 +19,12 @@ _UNSAFE: Final = re.compile(
 
 def quoted(text: str) -> str:
     """A text as a JSON string on one line; harmless text as ``json.dumps`` writes it."""
-    line = json.dumps(text, ensure_ascii=False)
+    return as_json(text)
+
+
+def as_json(value: object) -> str:
+    """Anything that JSON knows, on one line, with the texts in it quoted like that."""
+    line = json.dumps(value, ensure_ascii=False)
     return _UNSAFE.sub(_escaped, line) if _UNSAFE.search(line) else line
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..types import Fact, Message, to_datetime
 from .extract import said
+from .quoting import quoted
 
 VERSION = "verify-1"
 
@@ -62,10 +62,10 @@ def build(
     for number, (fact, places) in enumerate(zip(facts, cites, strict=True)):
         when = "" if fact.event_time is None else f" {to_datetime(fact.event_time):%Y-%m-%d}"
         rests = ",".join(map(str, places))
-        lines.append(f"{number}{when} [{rests}]: {json.dumps(fact.text, ensure_ascii=False)}")
+        lines.append(f"{number}{when} [{rests}]: {quoted(fact.text)}")
     return [("system", SYSTEM), ("user", "\n".join(lines))]
 
 
 def _line(message: Message) -> str:
-    actor = "" if message.actor_id is None else f" {json.dumps(message.actor_id, ensure_ascii=False)}"
-    return f"{said(message)} {message.role}{actor}: {json.dumps(message.content, ensure_ascii=False)}"
+    actor = "" if message.actor_id is None else f" {quoted(message.actor_id)}"
+    return f"{said(message)} {message.role}{actor}: {quoted(message.content)}"

@@ -10,12 +10,20 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import MemkitError, MissingDependencyError, ModelCallError, ModelError, ModelOutputError
+from ..errors import (
+    MemkitError,
+    MissingDependencyError,
+    ModelCallError,
+    ModelError,
+    ModelOutputError,
+    PromptTooLongError,
+)
 from ..types import Usage
 from .calling import Target, may_fall_back, models_of
 from .messages import content_text, reply_usage, stop_state
+from .rejections import refuses_system, too_long, without_system
 from .replies import check_size, clean_value, decode_json
-from .ways import Attempt, Prompt, attempt, extended, rejected_way, ways
+from .ways import Attempt, Prompt, attempt, extended, refused_system, rejected_way, takes_system, ways
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -63,7 +71,8 @@ async def ask(
     """The model's answer as an instance of ``schema``.
 
     A model with fallbacks is taken apart: where calling the one fails, the next one is asked.
-    It is asked for native structured output if it has that, else for a tool call, else for JSON in text. An
+    It is asked for native structured output if it has that, else for a tool call, else for JSON in text. One
+    that takes no system message is told the same in the user's. An
     empty, unreadable or invalid reply is answered once with what is wrong with it. If only some items of
     the list ``item_field`` are invalid, the good ones are kept without asking again.
 
@@ -77,7 +86,8 @@ async def ask(
         name: Names the call in traces; it is also tagged ``nostream``, so that no graph streams its tokens.
 
     Raises:
-        ModelCallError: The call failed; ``__cause__`` is the provider's error.
+        ModelCallError: The call failed; ``__cause__`` is the provider's error. ``PromptTooLongError``:
+            because the prompt does not fit into the model's context.
         BudgetExceededError: The model was not asked.
         ModelOutputError: The reply cannot be used, with the reason and the raw reply.
             All carry the ``usage`` of everything that was tried.
@@ -121,6 +131,8 @@ class _Question(Generic[S]):
 
     async def put(self, prompt: Prompt) -> Answer[S]:
         """Ask in the best way that the model accepts, and read the reply."""
+        if not takes_system(self.model):
+            prompt = without_system(prompt)
         for way in ways():
             plan = _planned(self.model, self.schema, prompt, way)
             if plan is None:
@@ -128,6 +140,10 @@ class _Question(Generic[S]):
             try:
                 reply = await self._call(plan)
             except Exception as error:  # whatever a provider raises becomes one typed error
+                if refuses_system(error, prompt):
+                    _log.debug("%s takes no system message", type(self.model).__name__)
+                    refused_system(self.model)
+                    return await self.put(without_system(prompt))
                 if rejected_way(self.model, way, error):
                     continue
                 if isinstance(error, MemkitError):  # it is typed already
@@ -314,6 +330,8 @@ def _call_error(model: Any, error: Exception) -> ModelError:
         return ModelOutputError(
             "the reply holds no JSON that the client could read", reason="unparsable", raw=reply
         )
+    if too_long(error):
+        return PromptTooLongError(f"the prompt does not fit into the context of {type(model).__name__}")
     status = getattr(error, "status_code", None)
     code = f" (status {status})" if isinstance(status, int) else ""
     return ModelCallError(f"{type(model).__name__} failed: {kind}{code}")

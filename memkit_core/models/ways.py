@@ -14,11 +14,12 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError, create_model, model_validator
 
 Way: TypeAlias = Literal["native", "tools", "text"]
+V = TypeVar("V")
 Prompt: TypeAlias = list[Any]
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def attempt(model: Any, schema: type[BaseModel], prompt: Prompt, way: Way) -> At
     except (NotImplementedError, TypeError, ValueError, AttributeError, ImportError) as error:
         # Refusing to be bound is how a model says that it cannot; the next way is asked instead.
         _log.debug("%s cannot be asked by %s: %s", type(model).__name__, way, type(error).__name__)
-        _refused.add(model, way)
+        _refuse(model, way)
         return None
 
 
@@ -66,9 +67,29 @@ def rejected_way(model: Any, way: Way, error: Exception) -> bool:
     if way == "text" or not _unsupported(error):
         return False
     if "failed_generation" not in str(error):  # this one reply was a misshapen tool call: no general refusal
-        _refused.add(model, way)
+        _refuse(model, way)
     _log.debug("%s refused %s: %s", type(model).__name__, way, type(error).__name__)
     return True
+
+
+def takes_system(model: Any) -> bool:
+    """Whether the model may be sent a system message; True until it has refused one."""
+    return "system" not in _refused.get(model)
+
+
+def refused_system(model: Any) -> None:
+    """Remember that a model has refused a system message."""
+    _refuse(model, "system")
+
+
+def room_of(model: Any, most: int) -> int:
+    """How much text to send a model at once, at most ``most``, in estimated tokens."""
+    return min(most, _rooms.get(model) or most)
+
+
+def found_too_long(model: Any, tokens: int) -> None:
+    """Remember that a model could not take so much text at once: from now on it is half of that."""
+    _rooms.change(model, lambda room: max(1, min(tokens // 2, room or tokens)))
 
 
 def extended(prompt: Prompt, note: str) -> Prompt:
@@ -178,32 +199,38 @@ def _untitled(node: Any) -> Any:
     }
 
 
-class _Refusals:
-    """Which ways a model object has refused, by identity: models compare by value and cannot be hashed."""
+class _OfModels(Generic[V]):
+    """What was learnt about model objects, by identity: models compare by value and cannot be hashed."""
 
-    def __init__(self) -> None:
+    def __init__(self, unknown: V) -> None:
+        self._unknown = unknown
         self._lock = threading.Lock()
-        self._ways: dict[int, tuple[weakref.ref[Any], frozenset[Way]]] = {}
+        self._known: dict[int, tuple[weakref.ref[Any], V]] = {}
 
-    def get(self, model: Any) -> frozenset[Way]:
-        reference, known = self._ways.get(id(model), (None, frozenset[Way]()))
-        return known if reference is not None and reference() is model else frozenset()
+    def get(self, model: Any) -> V:
+        reference, known = self._known.get(id(model), (None, self._unknown))
+        return known if reference is not None and reference() is model else self._unknown
 
-    def add(self, model: Any, way: Way) -> None:
+    def change(self, model: Any, to: Callable[[V], V]) -> None:
         key = id(model)
 
         def forget(reference: weakref.ref[Any]) -> None:
-            # No lock: it may run inside ``add`` on the same thread, when the collector does.
-            entry = self._ways.get(key)
+            # No lock: it may run inside ``change`` on the same thread, when the collector does.
+            entry = self._known.get(key)
             if entry is not None and entry[0] is reference:
-                self._ways.pop(key, None)
+                self._known.pop(key, None)
 
         try:
             reference = weakref.ref(model, forget)
         except TypeError:
             return  # it cannot be watched; it will be tried again
         with self._lock:
-            self._ways[key] = (reference, self.get(model) | frozenset[Way]((way,)))
+            self._known[key] = (reference, to(self.get(model)))
 
 
-_refused: Final = _Refusals()
+_refused: Final = _OfModels(frozenset[str]())
+_rooms: Final = _OfModels[int | None](None)
+
+
+def _refuse(model: Any, what: str) -> None:
+    _refused.change(model, lambda known: known | {what})

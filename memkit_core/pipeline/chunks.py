@@ -12,6 +12,8 @@ from ..types import Message
 
 #: What a message costs beside its text: number, time, role, quotes.
 LINE_TOKENS: Final = 16
+#: A chunk that is smaller is not cut any further.
+_LEAST_TOKENS: Final = 3 * LINE_TOKENS
 _SEGMENT: Final = re.compile(
     r"[^.!?\n\u3002\uff01\uff1f]*[.!?\n\u3002\uff01\uff1f]+\s*|[^.!?\n\u3002\uff01\uff1f]+"
 )
@@ -28,6 +30,11 @@ class Chunk:
 
     pieces: tuple[tuple[int, Message], ...]
     earlier: tuple[Message, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of its messages."""
+        return sum(LINE_TOKENS + estimate_tokens(piece.content) for _, piece in self.pieces)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -66,6 +73,30 @@ def chunks(
         Chunk(tuple(pieces[start:end]), _carried(before[: len(earlier) + start], carry_tokens))
         for start, end in zip(starts, [*starts[1:], len(pieces)], strict=True)
     ]
+
+
+def halves(chunk: Chunk) -> tuple[Chunk, Chunk] | None:
+    """A chunk in two of about the same size, with less of what was said before; None for a small one."""
+    tokens = chunk.tokens
+    if tokens < _LEAST_TOKENS:
+        return None
+    limit = max(LINE_TOKENS, tokens // 3)
+    pieces = [
+        (position, replace(piece, content=part))
+        for position, piece in chunk.pieces
+        for part in _parts(piece.content, limit)
+    ]
+    if len(pieces) < 2:
+        return None
+    size, cut = 0, 0
+    while cut < len(pieces) - 1 and (cut == 0 or size < tokens // 2):
+        size += LINE_TOKENS + estimate_tokens(pieces[cut][1].content)
+        cut += 1
+    before = [*chunk.earlier, *(piece for _, piece in pieces[:cut])]
+    return (
+        Chunk(tuple(pieces[:cut]), _carried(chunk.earlier, tokens // 8)),
+        Chunk(tuple(pieces[cut:]), _carried(before, tokens // 8)),
+    )
 
 
 def _carried(before: Sequence[Message], budget: int) -> tuple[Message, ...]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from .. import analysis
+from ..errors import PromptTooLongError
 from ..models.structured import ask
+from ..models.ways import found_too_long, room_of
 from ..policies import KINDS, ExtractionPolicy
 from ..prompts import extract as prompts
 from ..protocols import Runtime
 from ..results import Rejection
 from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope, Usage, clean_text
 from .attributes import problem_with
-from .chunks import Chunk, chunks
+from .chunks import Chunk, chunks, halves
 from .echo import drop_echoes, without_recalled
+from .halving import in_halves
 from .services import Services
 from .trust import origin_of
 from .when import event_time
@@ -126,16 +130,12 @@ async def extract(
         instructions=prompt or policies.custom_fact_extraction_prompt,
         now=services.clock(),
     )
-    portions = chunks(
-        shown, earlier=before, chunk_tokens=policy.chunk_tokens, carry_tokens=policy.carry_tokens
-    )
-    parts = await rt.gather(
-        *(
-            _extract_chunk(rt, services, work, chunk)
-            for chunk in portions
-            if any(message.role in work.roles for _, message in chunk.pieces)
-        )
-    )
+    room = room_of(services.chat, policy.chunk_tokens)
+    carry = policy.carry_tokens if room == policy.chunk_tokens else min(policy.carry_tokens, room // 4)
+    portions = chunks(shown, earlier=before, chunk_tokens=room, carry_tokens=carry)
+    extract_one = partial(_extract_chunk, rt, services, work)
+    rows = await rt.gather(*(in_halves(rt, chunk, extract_one, halves) for chunk in portions))
+    parts = [part for row in rows for part in row]
     facts, echoes = drop_echoes([fact for part in parts for fact in part.facts], recalled)
     return Extracted(
         facts=facts,
@@ -178,23 +178,30 @@ class _Work:
 
 
 async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Chunk) -> Extracted:
+    """What one call finds; none is made about messages that make no facts."""
+    if not any(message.role in work.roles for _, message in chunk.pieces):
+        return Extracted()
     first, _ = chunk.span
     fields = work.fields
-    answer = await ask(
-        rt,
-        services.chat,
-        prompts.schema(fields),
-        prompts.build(
-            [(position - first, message) for position, message in chunk.pieces],
-            sources=work.roles,
-            earlier=chunk.earlier,
-            kinds={name: kind.description for name, kind in work.policy.kinds.items()},
-            attributes={name: list(shape.get("properties", {})) for name, shape in fields.items()},
-            instructions=work.instructions,
-        ),
-        item_field="facts",
-        name="memkit.extract",
-    )
+    try:
+        answer = await ask(
+            rt,
+            services.chat,
+            prompts.schema(fields),
+            prompts.build(
+                [(position - first, message) for position, message in chunk.pieces],
+                sources=work.roles,
+                earlier=chunk.earlier,
+                kinds={name: kind.description for name, kind in work.policy.kinds.items()},
+                attributes={name: list(shape.get("properties", {})) for name, shape in fields.items()},
+                instructions=work.instructions,
+            ),
+            item_field="facts",
+            name="memkit.extract",
+        )
+    except PromptTooLongError:
+        found_too_long(services.chat, chunk.tokens)
+        raise
     facts: list[Fact] = []
     rejected = [Rejection(item=item, reason="not a fact of the expected shape") for item in answer.rejected]
     for item in answer.value.facts:

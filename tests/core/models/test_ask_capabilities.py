@@ -146,13 +146,13 @@ def test_both_structured_ways_may_be_refused(put: Ask) -> None:
 
 def test_what_was_remembered_is_forgotten_with_the_object(put: Ask) -> None:
     gc.collect()
-    before = len(ways._refused._ways)
+    before = len(ways._refused._known)
     model = RefusesFormat([GOOD], native=True)
     put(model)
-    assert len(ways._refused._ways) == before + 1
+    assert len(ways._refused._known) == before + 1
     del model
     gc.collect()
-    assert len(ways._refused._ways) == before
+    assert len(ways._refused._known) == before
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_primary_that_is_down_is_soon_left_alone():
 def test_all_of_them_down_is_pending():
     models = [FaultyChatModel([], faults=fault) for fault in ("unauthorized", "reset", "bad_request")]
     [result], total = add("sync", models)
-    assert (result.status, result.failed[0].error_type) == ("pending", "ModelCallError")
+    assert (result.status, result.failed[0].error_type) == ("pending", "PromptTooLongError")
     assert [len(model.calls) for model in models] == [1, 2, 1]
     assert total.chat_calls == 4
 

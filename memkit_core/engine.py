@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import contextvars
 import inspect
 import logging
 import os
 import warnings
 import weakref
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from .background import Background
 from .budgets import Budgets
 from .config import (
     DEFAULT_STORE,
@@ -28,29 +26,24 @@ from .config import (
 )
 from .errors import ConfigError, EmbeddingMismatchError, MemkitError, MemkitWarning, UsageError
 from .gates import Gates
-from .hooks import Hook, needs_loop
+from .hooks import Hook
 from .ledger import Ledger
 from .models.calling import Caller, models_of
 from .models.embed import Embedder
 from .models.offline import offline_available
 from .models.resolve import resolve_chat_model, resolve_embeddings, with_fallbacks
-from .pipeline.flush import flush
 from .pipeline.index import claim_index, update_index
 from .pipeline.services import Services, Settings, now_micros
 from .policies import Policies
 from .protocols import MaintainableStore, RecordStore, Runtime, VectorIndex
 from .results import FlushResult
-from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Ids, Workers, drive
+from .runtime import STORAGE_THREADS, AsyncRuntime, BlockingRuntime, Ids, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from .indexes.timeouts import BoundedIndex
 
 _log = logging.getLogger(__name__)
 
-#: Batches younger than this that nobody has tried yet may be in another process's hands, in microseconds.
-_RESUME_AGE: Final = 60_000_000
 #: ``llm="verbatim"`` asks for the mode without a model by name, and so without a warning.
 VERBATIM: Final = "verbatim"
 
@@ -91,14 +84,12 @@ class Engine:
         self._gates = Gates()
         self._gather_workers = Workers(8, "memkit-gather")
         self._storage_workers = Workers(STORAGE_THREADS, "memkit-storage")
-        self._background_workers = Workers(1, "memkit-background")
-        self._lock = Lock()
         self._pid = os.getpid()
-        self._jobs: set[Future[Any]] = set()
         self._warned = False
         self._closed = False
         self.blocking: Runtime = BlockingRuntime(self._gates, self._gather_workers)
         self.suspending: Runtime = AsyncRuntime(self._gates, self._storage_workers)
+        self.background = Background(self.services, self.blocking)
         if isinstance(store, MaintainableStore):
             self.services.ledger.keep_in(store.record_usage)
         self._farewell = partial(_settle_accounts, weakref.ref(self))
@@ -179,7 +170,7 @@ class Engine:
             UsageError: The memory was closed.
         """
         if self._pid != os.getpid():
-            self._lock, self._jobs, self._pid = Lock(), set(), os.getpid()
+            self._pid = os.getpid()
             self.services.in_flight.__init__()  # type: ignore[misc]  # the parent's calls are not ours
         if self._closed:
             raise UsageError("this memory is closed: open a new one")
@@ -196,56 +187,29 @@ class Engine:
                 stacklevel=_callers_level(),
             )
 
-    def background(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run a pipeline coroutine later, on a thread of its own and in an empty context."""
-        context = contextvars.Context()  # a finished run's traces must not receive what happens here
-        job = self._background_workers.executor.submit(lambda: context.run(drive, work))
-        with self._lock:
-            self._jobs.add(job)
-        job.add_done_callback(self._done)
-
-    def _done(self, job: Future[Any]) -> None:
-        with self._lock:
-            self._jobs.discard(job)
-        error = job.exception()
-        if error is not None:  # nobody waits for the job; what it worked on is still pending
-            _log.error("background work failed: %s", type(error).__name__)
-
-    def jobs(self) -> list[Future[Any]]:
-        """What runs in the background now."""
-        with self._lock:
-            return list(self._jobs)
-
     def resume(self) -> None:
         """Take up what an earlier process left pending, in the background."""
         services = self.services
         if services.index is not None and isinstance(services.store, MaintainableStore):
             services.known.index_lost = services.index.name in services.store.index_rebuilds()
-        if services.chat is not None and not needs_loop(services.hooks) and services.store.pending_batches():
-            before = services.clock() - _RESUME_AGE
-            self.background(flush(self.blocking, services, recorded_before=before))
+        if self.background.able and services.store.pending_batches():
+            self.background.run(self.background.resume())
         elif services.index is not None and (
             services.known.index_lost or services.store.index_work(services.index.name, limit=1)
         ):
-            self.background(update_index(self.blocking, services, go_on=lambda: not self._closed))
+            self.background.run(update_index(self.blocking, services, go_on=lambda: not self._closed))
 
     async def flush(self, rt: Runtime, timeout: float | None) -> FlushResult:  # noqa: ASYNC109 - bounds threads
-        """Wait for the background, then take up what is still pending.
-
-        Raises:
-            UsageError: The background did not come to an end in time. Its work goes on.
-        """
-        unfinished = await rt.wait(self.jobs(), timeout)
-        if unfinished:
-            raise UsageError(f"{unfinished} background jobs still run after {timeout} s: flush again")
-        return await flush(rt, self.services)
+        """See ``Background.flush``."""
+        return await self.background.flush(rt, timeout)
 
     def close(self) -> None:
-        """Finish background work and release everything. Calling it again does nothing."""
+        """Finish what the background has in hand and release everything. Calling it again does nothing."""
         if self._closed:
             return
         self._closed = True
-        for workers in (self._background_workers, self._gather_workers, self._storage_workers):
+        self.background.close()
+        for workers in (self._gather_workers, self._storage_workers):
             workers.close()
         self.settle_accounts()
         try:

@@ -168,7 +168,7 @@ class DecisionPolicy(Part):
 
     candidates_per_fact: int = Field(default=5, ge=1, le=50)
     small_scope: int = Field(default=10, ge=0, le=200)
-    max_candidates: int = Field(default=40, ge=1, le=500)
+    max_candidates: int = Field(default=80, ge=1, le=500)
     max_destructive: int = Field(default=5, ge=0)
     slots: bool = True
 

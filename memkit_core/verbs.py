@@ -28,12 +28,12 @@ from .pipeline.embed import embed
 from .pipeline.flush import flush
 from .pipeline.index import index_committed
 from .pipeline.ingest import parse_messages, parse_metadata
-from .pipeline.outcome import AddRequest, Mode, pending
+from .pipeline.joint import tokens_of
+from .pipeline.outcome import AddRequest, Mode, pending, replayed
 from .pipeline.parts import ContentReader
 from .pipeline.procedural import check_memory_type
 from .pipeline.runs import RunReader
 from .pipeline.search import AskedFor, left_out, search
-from .pipeline.settle import settle
 from .pipeline.trust import hides_untrusted
 from .pipeline.vision import check_sight
 from .policies import MAX_PROMPT_CHARS
@@ -121,13 +121,23 @@ class Verbs:
             conflict = any(isinstance(f.error, ConflictError) for f in result.failed)
             if result.status == "pending" and conflict and not needs_loop(services.hooks):
                 # Others wrote all the time. What is left needs no caller, only a quieter moment.
-                engine.background(flush(engine.blocking, services))
+                engine.background.run(flush(engine.blocking, services))
             return result
+        return await self._add_later(request)
+
+    async def _add_later(self, request: AddRequest) -> AddResult:
+        """The messages durable, and the rest for the background."""
+        engine, services = self.engine, self.engine.services
         batch = await accept(self._rt, services, request)
-        if batch.replayed and batch.state == "done":
-            return await settle(self._rt, services, batch, request)
-        engine.background(settle(engine.blocking, services, batch, request))
-        return pending(batch.batch_id, len(parsed))
+        if batch.replayed:
+            if batch.state == "done" or services.in_flight.holds(batch.batch_id):
+                return replayed(batch)
+        else:
+            services.in_flight.leave(batch.batch_id)  # from here on it goes by its lease
+        tokens = tokens_of(message.content for message in request.messages)
+        engine.background.enqueue(request.scope.owner, batch.batch_id, tokens)
+        waiting = pending(batch.batch_id, len(request.messages))
+        return waiting.model_copy(update={"replayed": batch.replayed})
 
     async def update(
         self,

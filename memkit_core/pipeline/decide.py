@@ -11,17 +11,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from .. import analysis
 from ..models.structured import ask
+from ..models.ways import room_of
 from ..prompts import decide as prompt
 from ..protocols import Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Micros, clean_text
+from .halving import in_halves
+from .portions import Portion, halves, portions
 from .recall import Recalled
 from .services import Services
 from .slots import Slotted
-from .trust import forbidden, stands_for, trust_of
+from .trust import forbidden, stands_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +44,14 @@ async def decide(
     *,
     expires_at: Micros | None,
     slotted: Slotted,
+    adds: int = 1,
 ) -> Decided:
     """What to do with each fact. Calls the model only about facts that may concern a memory.
 
     Args:
         expires_at: When what is added now will expire.
         slotted: What is settled already, with targets among ``recalled.memories``.
+        adds: How many calls of ``add`` the facts come from; each may change so many memories.
 
     Raises:
         ModelError: A call failed or its answer could not be used. Nothing was changed.
@@ -65,9 +71,18 @@ async def decide(
             settled.append(Decision(fact=number, operation="ADD"))
         else:
             open_facts.append(number)
-    portions = _portions(open_facts, facts, recalled, services.policies.decisions.max_candidates)
-    answers = await rt.gather(*(_ask(rt, services, facts, recalled, portion) for portion in portions))
-    check = _Check(facts, recalled, slotted, services.policies.decisions.max_destructive)
+    policies = services.policies
+    calls = portions(
+        open_facts,
+        facts,
+        recalled,
+        most=policies.decisions.max_candidates,
+        most_tokens=room_of(services.chat, policies.extraction.chunk_tokens),
+    )
+    ask_one, cut = partial(_ask, rt, services, facts, recalled), partial(halves, recalled)
+    rows = await rt.gather(*(in_halves(rt, call, ask_one, cut) for call in calls))
+    answers = [answer for row in rows for answer in row]
+    check = _Check(facts, recalled, slotted, adds * policies.decisions.max_destructive)
     for answer in answers:
         check.rejected += answer.rejected
     valid = check.run([decision for answer in answers for decision in answer.decisions], open_facts)
@@ -87,41 +102,8 @@ def repeats(fact: Fact, expires_at: Micros | None, memory: MemoryRecord) -> bool
     return analysis.text_key(memory.text) == analysis.text_key(fact.text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Portion:
-    """Facts for one call, and the memories that they may concern, by their numbers in the batch."""
-
-    facts: list[int]
-    memories: list[int]
-
-
-def _portions(
-    open_facts: Sequence[int], facts: Sequence[Fact], recalled: Recalled, most: int
-) -> list[_Portion]:
-    """As few calls as the number of memories in one of them allows; no fact loses a candidate.
-
-    What is untrusted is never in one call with the user's own: its text could sway what becomes of that.
-    """
-    portions: list[_Portion] = []
-    trusts = {number: _trust(facts[number], recalled.memories) for number in open_facts}
-    for number in sorted(open_facts, key=trusts.__getitem__):
-        offered = recalled.offered[number]
-        last = portions[-1] if portions else None
-        mixed = last is not None and trusts[last.facts[0]] != trusts[number]
-        if last is None or mixed or len({*last.memories, *offered}) > most:
-            portions.append(last := _Portion(facts=[], memories=[]))
-        last.facts.append(number)
-        last.memories.extend(place for place in offered if place not in last.memories)
-    return portions
-
-
-def _trust(fact: Fact, memories: Sequence[MemoryRecord]) -> str:
-    """How far a fact is believed; all memories of a scope have the same user."""
-    return trust_of(fact.origin, user_id=memories[0].user_id)
-
-
 async def _ask(
-    rt: Runtime, services: Services, facts: Sequence[Fact], recalled: Recalled, portion: _Portion
+    rt: Runtime, services: Services, facts: Sequence[Fact], recalled: Recalled, portion: Portion
 ) -> Decided:
     """The model's proposals on one portion, with the batch's own numbers."""
     memories = sorted(portion.memories)

@@ -2,82 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..protocols import Runtime, StoredBatch
+from ..protocols import Runtime
 from ..results import FlushResult, StageFailure
 from ..types import Micros
 from .account import Account
+from .batching import Worked, always, work_off
 from .embed import embed
 from .index import update_index
 from .services import Services
-from .settle import restore, settle
 
-_LEASE: Final = 300_000_000  # microseconds; a claim by a process that dies is free again after that
-_PORTION: Final = 16
 _VECTORS: Final = 512
 
 
-async def flush(rt: Runtime, services: Services, *, recorded_before: Micros | None = None) -> FlushResult:
+async def flush(
+    rt: Runtime,
+    services: Services,
+    *,
+    recorded_before: Micros | None = None,
+    except_ids: Sequence[str] = (),
+    early: bool = False,
+    go_on: Callable[[], bool] = always,
+) -> FlushResult:
     """Take up what is pending, once. What fails stays pending and is reported.
 
     Args:
-        recorded_before: Leave younger batches that nobody has tried yet to whoever stored them.
+        recorded_before, except_ids, early, go_on: As in ``work_off``.
     """
-    completed = 0
-    failed: list[StageFailure] = []
+    worked = Worked()
     if services.chat is not None:
-        completed, failed = await _flush_batches(rt, services, recorded_before)
+        worked = await work_off(
+            rt,
+            services,
+            recorded_before=recorded_before,
+            except_ids=except_ids,
+            early=early,
+            go_on=go_on,
+        )
+    failed = worked.failed
     # Texts of several owners go into one call: what it costs is nobody's in particular.
     async with Account(rt, services, None, "flush", at_once=True) as account:
         failed += (await fill_vectors(account, services)).failed
     failed += await update_index(rt, services)
     left = await rt.call(services.store.pending_batches)
-    return FlushResult(completed=completed, pending=left, failed=failed)
-
-
-async def _flush_batches(
-    rt: Runtime, services: Services, recorded_before: Micros | None
-) -> tuple[int, list[StageFailure]]:
-    completed = 0
-    failed: list[StageFailure] = []
-    tried: set[str] = set()
-    while True:
-        bounds = [bound for bound in (recorded_before, services.in_flight.oldest) if bound is not None]
-        claimed = await rt.call(
-            lambda: services.store.claim_batches(
-                limit=_PORTION,
-                now=services.clock(),
-                lease_micros=_LEASE,
-                recorded_before=min(bounds, default=None),  # noqa: B023 - called before the loop goes on
-            )
-        )
-        fresh = [batch for batch in claimed if batch.batch_id not in tried]
-        for batch in claimed:
-            if batch.batch_id in tried:
-                await _put_back(rt, services, batch)
-        if not fresh:
-            return completed, failed
-        tried.update(batch.batch_id for batch in fresh)
-        for batch in fresh:  # in the order they were said: later ones are decided against earlier ones
-            try:
-                request, stored = await restore(rt, services, batch)
-                result = await settle(rt, services, stored, request)
-            except Exception as error:  # noqa: BLE001 - one batch must not stand in the way of all others
-                failed.append(StageFailure.of("extract", error))
-                await _put_back(rt, services, batch)
-                continue
-            completed += result.status != "pending"
-            failed += result.failed
-
-
-async def _put_back(rt: Runtime, services: Services, batch: StoredBatch) -> None:
-    error = batch.last_error or ""
-    await rt.call(
-        lambda: services.store.release_batch(batch.batch_id, batch.lease, error=error, not_before=0)
-    )
+    return FlushResult(completed=worked.completed, pending=left, failed=failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

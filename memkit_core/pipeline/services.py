@@ -67,6 +67,10 @@ class InFlight:
         """It is over, whatever came of it."""
         self._since.pop(batch_id, None)
 
+    def holds(self, batch_id: str) -> bool:
+        """Whether a call is at work on a batch."""
+        return batch_id in self._since
+
     def begin_indexing(self, name: str) -> bool:
         """Whether the caller is now the one that brings an index up to date; False if another call is."""
         mine = object()

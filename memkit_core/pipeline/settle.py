@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from ..errors import ConflictError, MemkitError, StorageError
 from ..protocols import ChangeSet, CommitReceipt, Completion, Runtime, StoredBatch, Unembedded
@@ -29,11 +31,8 @@ from .slots import Slotted, settle_by_slots
 from .trust import screen
 from .vision import describe, from_images, restored, waiting
 
-
-async def settle(rt: Runtime, services: Services, batch: StoredBatch, request: AddRequest) -> AddResult:
-    """``settle_within`` an account of its own, for a batch that an earlier call has stored."""
-    async with Account(rt, services, request.scope.owner, "add") as account:
-        return await settle_within(account, services, batch, request)
+#: How long a claim holds, in microseconds; after that the batch of a process that died is free again.
+LEASE: Final[Micros] = 300_000_000
 
 
 async def settle_within(
@@ -46,7 +45,11 @@ async def settle_within(
     if batch.replayed:
         if batch.state == "done":
             return replayed(batch)
-        request, batch = await restore(account, services, batch)
+        claimed = await account.call(partial(_claim, services, batch))
+        if claimed is None:  # somebody else is at it, or has just done it
+            stands = await account.call(lambda: services.store.batch(batch.batch_id))
+            return replayed(stands or batch)
+        request, batch = await restore(account, services, claimed)
     services.in_flight.enter(batch.batch_id, batch.recorded_at)
     work = Work(account, services, [Part(batch=batch, request=request)])
     try:
@@ -55,6 +58,19 @@ async def settle_within(
         return await work.give_back(error)
     finally:
         services.in_flight.leave(batch.batch_id)
+
+
+def _claim(services: Services, batch: StoredBatch) -> StoredBatch | None:
+    """A batch that an earlier call has stored, with a lease; None if somebody else has one."""
+    claimed = services.store.claim_batches(
+        limit=1,
+        now=services.clock(),
+        lease_micros=LEASE,
+        owner=batch.scope.owner,
+        batch_ids=[batch.batch_id],
+        early=True,
+    )
+    return claimed[0] if claimed else None
 
 
 async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[AddRequest, StoredBatch]:
@@ -141,7 +157,8 @@ class Work:
         failed = [StageFailure.of(self._stage, error)]
         batch, count, account = self._batch, len(self._request.messages), self._account
         try:
-            await account.call(lambda: self._release(type(error).__name__, not_before))
+            name = type(error).__name__
+            await account.call(lambda: self._release(name, not_before))
             stands = await account.call(lambda: self._services.store.batch(batch.batch_id))
             if len(self._parts) == 1 and stands is not None and stands.state == "done":
                 usage = account.bill.finish()
@@ -157,6 +174,8 @@ class Work:
 
     def _release(self, error: str, not_before: Micros) -> None:
         """Let go of the batches; what the attempt cost is in the same transaction as the first of them."""
+        if len(self._parts) > 1:  # which of them was to blame is not known
+            error = f"{error} of several"
         for part in self._parts:
             batch = part.batch
             with self._account.bill.carrying() as spent:
@@ -189,14 +208,17 @@ class Work:
     ) -> tuple[CommitReceipt, Outcome]:
         rt, services, facts = self._account, self._services, extracted.facts
         vectors = [embedded.vectors[fact.text] for fact in facts] if embedded.vectors else None
+        adds = len(self._parts)
         for attempt in range(services.settings.decide_attempts):
             self._stage = "decide"
             recalled = await recall(rt, services, self._request.scope, facts, vectors)
             expires_at = self._request.options.expires_at
             slotted, recalled = await settle_by_slots(
-                rt, services, self._request.scope, facts, self._request.messages, recalled
+                rt, services, self._request.scope, facts, self._request.messages, recalled, adds=adds
             )
-            decided = await decide(rt, services, facts, recalled, expires_at=expires_at, slotted=slotted)
+            decided = await decide(
+                rt, services, facts, recalled, expires_at=expires_at, slotted=slotted, adds=adds
+            )
             decisions, unsound = sound_updates(
                 services, facts, decided.decisions, recalled.memories, self._request.messages
             )

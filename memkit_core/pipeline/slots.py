@@ -69,8 +69,14 @@ async def settle_by_slots(
     facts: Sequence[Fact],
     messages: Sequence[Message],
     recalled: Recalled,
+    *,
+    adds: int = 1,
 ) -> tuple[Slotted, Recalled]:
-    """What slots settle, and what was recalled with the memories that are targets of it."""
+    """What slots settle, and what was recalled with the memories that are targets of it.
+
+    Args:
+        adds: How many calls of ``add`` the facts come from; each may change so many memories.
+    """
     news: dict[int, tuple[Fact, Micros]] = {}
     for number, fact in enumerate(facts) if services.policies.decisions.slots else ():
         since = holds_from(fact, messages)
@@ -94,7 +100,7 @@ async def settle_by_slots(
         for number, (fact, since) in news.items()
         if not any(forbidden(fact, row) for row in versions.get(str(fact.slot), ()))
     }
-    slotted = settle_slots(news, versions, most=services.policies.decisions.max_destructive)
+    slotted = settle_slots(news, versions, most=adds * services.policies.decisions.max_destructive)
     return _joined(slotted, recalled)
 
 

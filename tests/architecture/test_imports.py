@@ -54,6 +54,7 @@ RULES: dict[str, set[str] | None] = {
     },
     "evaluation": {*VALUES, "pipeline", "protocols", "memory", *PUBLIC},
     "engine": EVERYTHING,
+    "background": EVERYTHING,
     "admin": EVERYTHING,
     "admin_verbs": EVERYTHING,
     "async_admin": EVERYTHING,

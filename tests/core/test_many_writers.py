@@ -51,7 +51,8 @@ PROCESS = """
     def model(messages):
         if messages[-1].text.startswith("memories:"):
             return {"decisions": []}
-        line = next(line for m in messages for line in m.text.splitlines() if " user: " in line)
+        said = messages[-1].text.rpartition("messages:")[2]  # behind what is shown for context alone
+        line = next(line for line in said.splitlines() if " user: " in line)
         return {"facts": [{"text": json.loads(line.split(": ", 1)[1]), "cites": [0]}]}
 
     memory = Memory(llm=ScriptedChatModel(model), embedder="none", store=sys.argv[1])

@@ -252,7 +252,7 @@ def test_a_large_add_is_decided_against_all_that_it_concerns(open_memory):
             return facts(*(f"Person{n} lives in Madrid" for n in range(40)))
         memories, _, new = text.partition("\nfacts:\n")
         known = {line.split('"')[1].split()[0]: int(line.split()[0]) for line in memories.splitlines()[1:]}
-        assert len(known) <= 40
+        assert len(known) <= 80
         lines = [line for line in new.splitlines() if line[:1].isdigit()]
         rows = [(int(line.split()[0].rstrip(":")), line.split('"')[1].split()[0]) for line in lines]
         return {

@@ -119,10 +119,12 @@ class _Commit:
         return applied, stored, self._draft.written
 
     def _keep_result(self, batch_id: str, result: str | None) -> None:
-        """Store the result with a batch that this commit has finished."""
+        """Store the result with a batch that this commit has finished, if it can be asked for by a key."""
         connection = self._connection
         (batch,) = connection.execute("SELECT id FROM batches WHERE uuid = ?", (batch_id,)).fetchone()
-        connection.execute("UPDATE batches SET result = ? WHERE id = ?", (result, batch))
+        connection.execute(
+            "UPDATE batches SET result = ? WHERE id = ? AND idempotency_key IS NOT NULL", (result, batch)
+        )
         seal_batch(connection, batch)
 
     def _complete(self, completion: Completion) -> None:

@@ -207,7 +207,8 @@ class Memory:
             filters: Conditions on fields and metadata; see ``memkit_core.filters``.
             actor_id: Only memories of this speaker.
             as_of: Answer as of then, from what held at that time.
-            include: ``"memories"``, ``"excerpts"`` (stored messages, word for word), or both.
+            include: ``"memories"``, ``"excerpts"`` (stored messages, word for word), or both; with
+                ``"quarantined"`` also what is untrusted. A filter on ``trust`` asks for that as well.
             explain: Fill in ``hit.explain``, the parts of each score.
 
         Raises:

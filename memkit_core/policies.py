@@ -178,7 +178,8 @@ class TrustPolicy(Part):
     the assistant where there is a user.
 
     Attributes:
-        untrusted: ``quarantine``: stored, and found only if asked for. ``flag``: found like any other, with
+        untrusted: ``quarantine``: stored, and found only if asked for, by ``include`` or a filter on
+            ``trust``; never shown beside a user's own facts in a decision. ``flag``: found like any other, with
             ``trust="untrusted"``. ``reject``: not stored, but reported.
     """
 

@@ -71,7 +71,8 @@ class MemoryItem(Result):
     Attributes:
         memory: The remembered text.
         kind: What kind of fact it is, ``other`` if nobody said.
-        origin: Where the text came from: user, assistant, tool, document or system.
+        origin: Where the text came from: user, image, assistant, tool, document or system.
+        trust: ``trusted``, or ``untrusted`` if nobody of its owner's side said it.
         event_time: When it happened, if the text says so.
         valid_from: Since when it holds. ``valid_to``: until when; None while it is current.
         revision: 1 for the first version; grows with every update.

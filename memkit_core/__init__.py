@@ -75,13 +75,14 @@ if TYPE_CHECKING:
         SearchResult,
     )
     from .scoped import AsyncScopedMemory, ScopedMemory
-    from .types import Message, Scope, Usage, clean_text
+    from .types import AsOf, Message, Scope, Usage, clean_text
 
     __version__: str
 
 __all__ = [
     "AddResult",
     "And",
+    "AsOf",
     "AsyncMemory",
     "AsyncScopedMemory",
     "BudgetExceededError",
@@ -218,7 +219,7 @@ _HOMES = {
         "SearchHit",
         "SearchResult",
     ),
-    ".types": ("Message", "Scope", "Usage", "clean_text"),
+    ".types": ("AsOf", "Message", "Scope", "Usage", "clean_text"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -23,7 +23,7 @@ from .results import (
     SearchResult,
 )
 from .scoped import AsyncScopedMemory
-from .types import Scope
+from .types import AsOf, Scope
 from .verbs import Time, Verbs, scope_or_none
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class AsyncMemory:
         threshold: float | None = None,
         filters: Filters | None = None,
         actor_id: str | None = None,
-        as_of: Time | None = None,
+        as_of: Time | AsOf | None = None,
         include: Collection[str] = ("memories",),
         explain: bool = False,
     ) -> SearchResult:
@@ -189,7 +189,7 @@ class AsyncMemory:
         limit: int = 100,
         cursor: str | None = None,
         filters: Filters | None = None,
-        as_of: Time | None = None,
+        as_of: Time | AsOf | None = None,
     ) -> MemoryPage:
         """See ``Memory.get_all``."""
         return await self._verbs.get_all(
@@ -266,9 +266,10 @@ class AsyncMemory:
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
+        as_of: Time | AsOf | None = None,
     ) -> list[HistoryEvent]:
         """See ``Memory.history``."""
-        return await self._verbs.history(memory_id, scope_or_none(user_id, agent_id, run_id))
+        return await self._verbs.history(memory_id, scope_or_none(user_id, agent_id, run_id), as_of=as_of)
 
     def scoped(
         self, *, user_id: str | None = None, agent_id: str | None = None, run_id: str | None = None

@@ -26,7 +26,7 @@ from .results import (
 )
 from .runtime import drive
 from .scoped import ScopedMemory
-from .types import Scope
+from .types import AsOf, Scope
 from .verbs import Time, Verbs, scope_or_none
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Memory:
         threshold: float | None = None,
         filters: Filters | None = None,
         actor_id: str | None = None,
-        as_of: Time | None = None,
+        as_of: Time | AsOf | None = None,
         include: Collection[str] = ("memories",),
         explain: bool = False,
     ) -> SearchResult:
@@ -206,7 +206,7 @@ class Memory:
             threshold: Leave out what is less relevant (0 to 1); compares with ``hit.relevance``.
             filters: Conditions on fields and metadata; see ``memkit_core.filters``.
             actor_id: Only memories of this speaker.
-            as_of: Answer as of then, from what held at that time.
+            as_of: Answer from what held at that time; ``AsOf(known=...)`` asks what was known then.
             include: ``"memories"``, ``"excerpts"`` (stored messages, word for word), or both; with
                 ``"quarantined"`` also what is untrusted. A filter on ``trust`` asks for that as well.
             explain: Fill in ``hit.explain``, the parts of each score.
@@ -288,7 +288,7 @@ class Memory:
         limit: int = 100,
         cursor: str | None = None,
         filters: Filters | None = None,
-        as_of: Time | None = None,
+        as_of: Time | AsOf | None = None,
     ) -> MemoryPage:
         """One page of the memories of a scope, newest first.
 
@@ -300,7 +300,7 @@ class Memory:
             limit: Memories on a page (1 to 1,000).
             cursor: ``next_cursor`` of the page before, with the same scope, filters and ``as_of``.
             filters: As in ``search``.
-            as_of: What held at that time.
+            as_of: What held at that time; ``AsOf(known=...)`` asks what was known then.
 
         Raises:
             UsageError: An argument is wrong.
@@ -413,13 +413,21 @@ class Memory:
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
+        as_of: Time | AsOf | None = None,
     ) -> list[HistoryEvent]:
         """What happened to a memory, oldest first; empty if there is none, or none in the scope given.
+
+        Args:
+            memory_id: Which memory.
+            user_id: With an id given, a memory outside that scope has no history.
+            agent_id: See ``user_id``.
+            run_id: See ``user_id``.
+            as_of: Only what was recorded by then: a time, or ``AsOf(known=...)``.
 
         Raises:
             UsageError: An argument is wrong.
         """
-        return drive(self._verbs.history(memory_id, scope_or_none(user_id, agent_id, run_id)))
+        return drive(self._verbs.history(memory_id, scope_or_none(user_id, agent_id, run_id), as_of=as_of))
 
     def scoped(
         self, *, user_id: str | None = None, agent_id: str | None = None, run_id: str | None = None

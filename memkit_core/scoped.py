@@ -16,7 +16,7 @@ from .results import (
     SearchResult,
 )
 from .runtime import drive
-from .types import Scope
+from .types import AsOf, Scope
 from .verbs import Time, Verbs
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ScopedMemory:
         threshold: float | None = None,
         filters: Filters | None = None,
         actor_id: str | None = None,
-        as_of: Time | None = None,
+        as_of: Time | AsOf | None = None,
         include: Collection[str] = ("memories",),
         explain: bool = False,
     ) -> SearchResult:
@@ -111,7 +111,7 @@ class ScopedMemory:
         limit: int = 100,
         cursor: str | None = None,
         filters: Filters | None = None,
-        as_of: Time | None = None,
+        as_of: Time | AsOf | None = None,
     ) -> MemoryPage:
         """See ``Memory.get_all``."""
         return drive(
@@ -146,9 +146,9 @@ class ScopedMemory:
         """See ``Memory.delete_all``."""
         return drive(self._verbs.delete_all(self._scope, filters=filters))
 
-    def history(self, memory_id: str) -> list[HistoryEvent]:
+    def history(self, memory_id: str, *, as_of: Time | AsOf | None = None) -> list[HistoryEvent]:
         """See ``Memory.history``."""
-        return drive(self._verbs.history(memory_id, self._scope))
+        return drive(self._verbs.history(memory_id, self._scope, as_of=as_of))
 
     def __repr__(self) -> str:
         return f"ScopedMemory({self._scope})"
@@ -198,7 +198,7 @@ class AsyncScopedMemory:
         threshold: float | None = None,
         filters: Filters | None = None,
         actor_id: str | None = None,
-        as_of: Time | None = None,
+        as_of: Time | AsOf | None = None,
         include: Collection[str] = ("memories",),
         explain: bool = False,
     ) -> SearchResult:
@@ -233,7 +233,7 @@ class AsyncScopedMemory:
         limit: int = 100,
         cursor: str | None = None,
         filters: Filters | None = None,
-        as_of: Time | None = None,
+        as_of: Time | AsOf | None = None,
     ) -> MemoryPage:
         """See ``Memory.get_all``."""
         return await self._verbs.get_all(
@@ -266,9 +266,9 @@ class AsyncScopedMemory:
         """See ``Memory.delete_all``."""
         return await self._verbs.delete_all(self._scope, filters=filters)
 
-    async def history(self, memory_id: str) -> list[HistoryEvent]:
+    async def history(self, memory_id: str, *, as_of: Time | AsOf | None = None) -> list[HistoryEvent]:
         """See ``Memory.history``."""
-        return await self._verbs.history(memory_id, self._scope)
+        return await self._verbs.history(memory_id, self._scope, as_of=as_of)
 
     def __repr__(self) -> str:
         return f"AsyncScopedMemory({self._scope})"

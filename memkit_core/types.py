@@ -24,6 +24,7 @@ from .checks import to_micros as to_micros
 from .checks import zone_of as zone_of
 from .errors import UsageError
 from .images import Image as Image
+from .moments import AsOf as AsOf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,6 +20,7 @@ from .engine import Engine
 from .errors import ConflictError, NotFoundError, UsageError
 from .filters import Filter, bare_keys, check_known_keys, parse_filter
 from .hooks import needs_loop
+from .moments import known_point, points_of
 from .pipeline.account import Account
 from .pipeline.add import accept, add
 from .pipeline.commit import Options, changed, write
@@ -50,7 +51,18 @@ from .results import (
     SearchResult,
     StageFailure,
 )
-from .types import MemoryRecord, Message, Micros, Scope, Space, check_id, check_text, parse_time, zone_of
+from .types import (
+    AsOf,
+    MemoryRecord,
+    Message,
+    Micros,
+    Scope,
+    Space,
+    check_id,
+    check_text,
+    parse_time,
+    zone_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -261,20 +273,22 @@ class Verbs:
         threshold: float | None,
         filters: object,
         actor_id: str | None,
-        as_of: Time | None,
+        as_of: Time | AsOf | None,
         include: Collection[str],
         explain: bool,
     ) -> SearchResult:
         """See ``Memory.search``."""
         text = _check_query(query)
         _check_bool(explain, "explain")
+        valid, known = points_of(as_of)
         asked = AskedFor(
             text=text,
             scope=scope,
             where=await self._where(filters, actor_id=actor_id),
             limit=_check_limit(limit),
             threshold=_check_threshold(threshold),
-            as_of=None if as_of is None else parse_time(as_of, "as_of"),
+            valid_at=valid,
+            known_at=known,
             actor_id=actor_id,
             spaces=_check_include(include),
             quarantined="quarantined" in include,
@@ -306,15 +320,22 @@ class Verbs:
         return MemoryItem.of(record)
 
     async def get_all(
-        self, scope: Scope, *, limit: int, cursor: str | None, filters: object, as_of: Time | None
+        self, scope: Scope, *, limit: int, cursor: str | None, filters: object, as_of: Time | AsOf | None
     ) -> MemoryPage:
         """See ``Memory.get_all``."""
         services = self.engine.services
         where = await self._where(filters)
-        at = None if as_of is None else parse_time(as_of, "as_of")
+        valid, known = points_of(as_of)
         hidden = hides_untrusted(services.policies.trust, where)
-        query = Query(scope=scope, where=where, now=services.clock(), valid_at=at, trusted_only=hidden)
-        mark = _page_mark(scope, where, at)
+        query = Query(
+            scope=scope,
+            where=where,
+            now=services.clock(),
+            valid_at=valid,
+            known_at=known,
+            trusted_only=hidden,
+        )
+        mark = _page_mark(scope, where, (valid, known))
         after = None if cursor is None else _read_cursor(cursor, mark)
         size = _check_limit(limit)
         damaged: set[int] = set()
@@ -337,13 +358,16 @@ class Verbs:
         query = Query(scope=scope, where=where, now=services.clock(), trusted_only=hidden)
         return await self._rt.call(lambda: services.store.count(query))
 
-    async def history(self, memory_id: str, scope: Scope | None) -> list[HistoryEvent]:
+    async def history(
+        self, memory_id: str, scope: Scope | None, *, as_of: Time | AsOf | None
+    ) -> list[HistoryEvent]:
         """See ``Memory.history``."""
         self.engine.check_open()
         check_id(memory_id, "memory_id")
+        known = known_point(as_of)
         store = self.engine.services.store
         events = await self._rt.call(lambda: store.history(memory_id, scope))
-        return [HistoryEvent.of(event) for event in events]
+        return [HistoryEvent.of(event) for event in events if event.recorded_at <= known]
 
     # ------------------------------------------------------------ upkeep
 
@@ -471,7 +495,7 @@ def _fingerprint(
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def _page_mark(scope: Scope, where: Filter | None, at: Micros | None) -> str:
+def _page_mark(scope: Scope, where: Filter | None, at: tuple[Micros | None, Micros | None]) -> str:
     return hashlib.sha256(f"{scope!r} {where!r} {at!r}".encode()).hexdigest()[:16]
 
 

@@ -34,7 +34,8 @@ class AskedFor:
     where: Filter | None = None
     limit: int = 10
     threshold: float | None = None
-    as_of: Micros | None = None
+    valid_at: Micros | None = None
+    known_at: Micros | None = None
     actor_id: str | None = None
     spaces: tuple[Space, ...] = ("memory",)
     quarantined: bool = False
@@ -62,7 +63,8 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
         scope=asked.scope,
         where=asked.where,
         now=now,
-        valid_at=asked.as_of,
+        valid_at=asked.valid_at,
+        known_at=asked.known_at,
         trusted_only=hides_untrusted(services.policies.trust, asked.where, asked=asked.quarantined),
     )
     question: _Question | None = None
@@ -212,7 +214,7 @@ def _rank(
 
 def _wanted(turn: Scored, asked: AskedFor) -> bool:
     """Whether a turn was said by then, and by the speaker asked for. Filters concern memories only."""
-    if asked.as_of is not None and turn.time is not None and turn.time > asked.as_of:
+    if asked.valid_at is not None and turn.time is not None and turn.time > asked.valid_at:
         return False
     return asked.actor_id is None or turn.actor_id == asked.actor_id
 
@@ -251,14 +253,15 @@ def admitted(query: Query, record: MemoryRecord) -> bool:
         return False
     if query.trusted_only and record.trust != TRUSTED:
         return False
-    if query.valid_at is None:
+    if query.valid_at is None and query.known_at is None:
         return record.live(query.now)
-    if record.expires_at is not None and record.expires_at <= query.valid_at:
+    at = query.now if query.valid_at is None else query.valid_at
+    if record.expires_at is not None and record.expires_at <= at:
         return False
-    closed = (
-        record.retired_at is not None and record.valid_to is not None and record.valid_to <= query.valid_at
-    )
-    return record.valid_from <= query.valid_at and not closed
+    if query.known_at is not None and record.recorded_at > query.known_at:
+        return False
+    closed = record.retired_at is not None and record.valid_to is not None and record.valid_to <= at
+    return record.valid_from <= at and not closed
 
 
 async def _turns(
@@ -268,16 +271,19 @@ async def _turns(
     if "turn" not in asked.spaces:
         return [], 0
     damaged: set[int] = set()
-    best = ranked[: asked.limit]
+    # What memkit learnt later tells only when it is read: more are read then, for some to be left.
+    best = ranked[: asked.limit] if asked.known_at is None else ranked
     units = [item.unit for item in best]
     records = await rt.call(lambda: services.store.messages(asked.scope, units, damaged=damaged))
     by_unit = {
         record.unit: record
         for record in records
         if asked.scope.admits(user_id=record.user_id, agent_id=record.agent_id, run_id=record.run_id)
+        and (asked.known_at is None or record.recorded_at <= asked.known_at)
     }
-    found = [_excerpt(by_unit[item.unit], item, asked.explain) for item in best if item.unit in by_unit]
-    return found, len(damaged)
+    found = [item for item in best if item.unit in by_unit]
+    excerpts = [_excerpt(by_unit[item.unit], item, asked.explain) for item in found[: asked.limit]]
+    return excerpts, len(damaged)
 
 
 def _hit(record: MemoryRecord, item: Ranked, explain: bool) -> SearchHit:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...errors import IntegrityError
 from ...types import FLAG_UNTRUSTED
 from .driver import Connection
-from .rows import MEMORY, TURN
+from .rows import MEMORY, RETIRED, TURN
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -33,8 +33,18 @@ _DAMAGED: Final = "a stored keyword is damaged: memory.admin.doctor(repair=True)
 _STRAY: Final = "a stored keyword belongs to no text of its owner: memory.admin.doctor(repair=True) mends it"
 
 #: What ``FLAGS`` holds. Whether a unit is untrusted follows from other columns, it cannot differ from them.
-MEMORY_FLAGS: Final = f"m.flags | {FLAG_UNTRUSTED} * (m.trust = 'untrusted')"
-TURN_FLAGS: Final = f"t.flags | {FLAG_UNTRUSTED} * (t.origin IN ('tool', 'document'))"
+_MEMORY_FLAGS: Final = f"m.flags | {FLAG_UNTRUSTED} * (m.trust = 'untrusted')"
+_TURN_FLAGS: Final = f"t.flags | {FLAG_UNTRUSTED} * (t.origin IN ('tool', 'document'))"
+_MEMORY_NUMBERS: Final = (
+    *("m.unit", "m.length", f"COALESCE(m.event_time, {UNKNOWN})", _MEMORY_FLAGS),
+    f"COALESCE(m.expires_at, {NEVER})",
+)
+#: Where the rows of ``Room.numbers`` come from, by space.
+NUMBERS: Final = {
+    MEMORY: _MEMORY_NUMBERS,
+    RETIRED: _MEMORY_NUMBERS,
+    TURN: ("t.unit", "t.length", "t.observed_at", _TURN_FLAGS, "t.session"),
+}
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -16,31 +16,9 @@ from numpy.typing import NDArray
 from ...errors import IntegrityError
 from . import changes
 from .driver import Connection
-from .partition import (
-    MEMORY_FLAGS,
-    NEVER,
-    TURN_FLAGS,
-    UNIT,
-    UNKNOWN,
-    Floats,
-    Ints,
-    Mask,
-    Partition,
-    Room,
-    Rows,
-    partition_of,
-)
+from .partition import NUMBERS, UNIT, Floats, Ints, Mask, Partition, Room, Rows, partition_of
 from .rows import MEMORY, RETIRED, TURN, vector_sum
 
-_MEMORY_NUMBERS: Final = (
-    *("m.unit", "m.length", f"COALESCE(m.event_time, {UNKNOWN})", MEMORY_FLAGS),
-    f"COALESCE(m.expires_at, {NEVER})",
-)
-_NUMBERS: Final = {
-    MEMORY: _MEMORY_NUMBERS,
-    RETIRED: _MEMORY_NUMBERS,
-    TURN: ("t.unit", "t.length", "t.observed_at", TURN_FLAGS, "t.session"),
-}
 _NAMES: Final = ("actor_id", "agent_id", "run_id")
 _TABLES: Final = {MEMORY: "memories m", RETIRED: "memories m", TURN: "messages t"}
 _INDEXES: Final = {MEMORY: "memories_listing", RETIRED: "memories_retired", TURN: "messages_owner"}
@@ -192,7 +170,7 @@ def _find(
 
     Each column comes as one text: SQLite writes and numpy reads it in half the time that rows take.
     """
-    columns = [f"group_concat({number})" for number in _NUMBERS[space]]
+    columns = [f"group_concat({number})" for number in NUMBERS[space]]
     columns += [f"json_group_array({name})" for name in _NAMES]
     select = f"SELECT {', '.join(columns)} FROM {_TABLES[space]}"
     if ranges is None:

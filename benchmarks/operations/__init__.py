@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..subjects.base import Ability
+from .background import Batching
 from .base import Bench, Operation, TooSlowError
 from .growth import Growth, Large
 from .model import ConcurrentAdds, ModelAdd
@@ -74,6 +75,10 @@ OPERATIONS: dict[str, Spec] = {
     "concurrent-adds": _spec(
         "50 such adds of 50 users at once", ConcurrentAdds, (50,), (4,), needs="async",
         bars={"all.wall": 600, "longest gap, ms": 50},
+    ),
+    "batching": _spec(
+        "1,000 turns of one user, one per add that does not wait, then a flush", Batching, (1_000,), (30,),
+        needs="background", optional=True, bars={"calls per 1,000 turns": 60},
     ),
     "growth": _large(
         "Add and search of one user with 1,000 memories beside the rows of 1,000 others",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 if TYPE_CHECKING:
     from ..chat import ScriptedChat, Way
 
-Ability = Literal["store", "reopen", "model", "async"]
+Ability = Literal["store", "reopen", "model", "async", "background"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,13 @@ class Opening:
 
     Attributes:
         latency: Seconds that a call of the scripted model takes.
+        every: The model makes a fact of each so-manieth message, instead of the fixed case's facts.
         asynchronous: Through the asynchronous face; then only ``afill`` and ``aadd`` are used.
     """
 
     latency: float = 0.0
     way: Way = "tools"
+    every: int | None = None
     asynchronous: bool = False
 
 
@@ -81,6 +83,14 @@ class Subject(ABC):
 
     def add(self, messages: list[dict[str, str]], user: str) -> None:
         """Have the model find what is worth keeping."""
+        raise NotImplementedError
+
+    def add_later(self, text: str, user: str) -> None:
+        """Have the model find what is worth keeping in one turn, without waiting for it."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Wait until nothing is left to do."""
         raise NotImplementedError
 
     async def afill(self, texts: list[str], user: str) -> None:

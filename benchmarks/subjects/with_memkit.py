@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from ..data import case, table
 from .base import Subject
+
+_MESSAGE = re.compile(r'^(\d+) .*?: (".*")$', re.MULTILINE)
 
 
 class Memkit(Subject):
@@ -16,7 +20,7 @@ class Memkit(Subject):
     name = "memkit"
     peer = False
     distributions = ("memkit-core",)
-    abilities = frozenset({"store", "reopen", "model", "async"})
+    abilities = frozenset({"store", "reopen", "model", "async", "background"})
     ways = ("tools", "native", "text")
     import_code = "import memkit_core"
     open_code = "from memkit_core import Memory; Memory()"
@@ -30,7 +34,9 @@ class Memkit(Subject):
 
         from ..chat import ScriptedChat
 
-        self.chat = ScriptedChat(script, latency=self.opening.latency, way=self.opening.way)
+        every = self.opening.every
+        played = script if every is None else partial(repeat, every)
+        self.chat = ScriptedChat(played, latency=self.opening.latency, way=self.opening.way)
         embedder: Any = table()  # it needs no base class, only LangChain's methods
         self._memory = Memory(llm=self.chat, embedder=embedder, store=self.folder / "memkit.db")
 
@@ -45,6 +51,13 @@ class Memkit(Subject):
 
     def add(self, messages: list[dict[str, str]], user: str) -> None:
         _check(self._memory.add(messages, user_id=user))
+
+    def add_later(self, text: str, user: str) -> None:
+        self._memory.add(text, user_id=user, wait=False)
+
+    def flush(self) -> None:
+        if self._memory.flush().pending:
+            raise AssertionError("the flush left something pending")
 
     async def aadd(self, messages: list[dict[str, str]], user: str) -> int:
         result = await self._memory.aio.add(messages, user_id=user)
@@ -78,6 +91,17 @@ def script(prompt: str, tools: list[str]) -> str | list[tuple[str, dict[str, Any
         }
     else:
         answer = {"facts": told.facts}
+    return [(tools[0], answer)] if tools else json.dumps(answer, ensure_ascii=False)
+
+
+def repeat(every: int, prompt: str, tools: list[str]) -> str | list[tuple[str, dict[str, Any]]]:
+    """Each so-manieth message as a fact; none of them changes a memory."""
+    if "Decisions" in tools or "\nmemories:\n" in prompt:
+        answer: dict[str, Any] = {"decisions": []}
+    else:
+        shown = _MESSAGE.findall(prompt.rpartition("messages:\n")[2])
+        facts = [{"text": json.loads(text), "cites": [int(n)]} for n, text in shown if int(n) % every == 0]
+        answer = {"facts": facts}
     return [(tools[0], answer)] if tools else json.dumps(answer, ensure_ascii=False)
 
 

@@ -260,8 +260,15 @@ def _raw(message: Any) -> str:
     ]
     if not calls:
         return said
-    texts = [c if isinstance(c, str) else json.dumps(c, ensure_ascii=False, default=str) for c in calls]
+    texts = [call if isinstance(call, str) else _as_json(call) for call in calls]
     return "\n".join(texts if not said else [said, *texts])
+
+
+def _as_json(arguments: Any) -> str:
+    try:
+        return json.dumps(arguments, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # endless digits or nesting, which reading the answer refuses too
+        return "arguments that cannot be written as JSON"
 
 
 def _merged(arguments: list[Any], item_field: str | None) -> object:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from .. import analysis
 from ..protocols import Candidates, RecordStore, RetireMemory, UpdateMemory
-from ..types import Ref, Scope, Space
-from .record_helpers import ANN, MINUTE, T0, add_of, batch_of, commit, remember, search
+from ..types import FLAG_UNTRUSTED, Ref, Scope, Space
+from .record_helpers import ANN, MINUTE, T0, add_of, batch_of, commit, query, remember, search
 from .record_oracle import bm25, cosine, weight
 
 _WORDS = "red green blue house garden river train lamp 柏林 Straße music bread running".split()
@@ -71,6 +73,36 @@ class SearchConformance:
                 else:
                     assert one.cosine is None
             assert found.revision == store.owner_state(ANN.owner).revision
+
+    def test_what_is_untrusted_is_left_out_before_anything_is_ranked(self, store: RecordStore) -> None:
+        vector = [1.0] * 8
+        mine = [remember(store, f"green house {n}", vector=[1.0, float(n)] + [1.0] * 6) for n in range(3)]
+        flood: dict[str, Any] = {"vector": vector, "origin": "tool", "trust": "untrusted"}
+        held = [remember(store, f"green house green {n}", **flood) for n in range(30)]
+        said = [
+            replace(batch_of(["x"]).messages[0], origin=o, content="green house") for o in ("tool", "user")
+        ]
+        turns = store.append(replace(batch_of(["x"]), messages=tuple(said))).units
+        trusted, both = query(trusted_only=True), ("memory", "turn")
+        for asked, memories, expected in (
+            (trusted, {one.unit for one in mine}, {turns[1]}),
+            (replace(trusted, valid_at=T0), {one.unit for one in mine}, {turns[1]}),
+            (query(), None, set(turns)),
+        ):
+            found = search(store, "green house", query=asked, vector=vector, pool=3, spaces=both)
+            units = {one.unit for one in found.scored if one.space == "memory"}
+            assert units == memories if memories is not None else len(units) >= 3
+            assert {one.unit for one in found.scored if one.space == "turn"} == expected
+            flagged = {one.unit for one in found.scored if one.flags & FLAG_UNTRUSTED}
+            assert flagged == (units & {one.unit for one in held}) | ({turns[0]} & expected)
+        assert (store.count(trusted), store.count(query()), len(store.scan(trusted, limit=99))) == (3, 33, 3)
+        assert store.read(trusted, [held[0].unit]) == []
+        commit(store, UpdateMemory(memory_id=held[0].memory_id, valid_from=T0, trust="trusted"))
+        record = store.get(held[0].memory_id)
+        assert record is not None
+        assert (record.trust, record.origin, store.count(trusted)) == ("trusted", "tool", 4)
+        found = search(store, "green house", query=trusted, vector=vector, pool=9)
+        assert record.unit in {one.unit for one in found.scored}
 
     def test_turns_match_the_oracle(self, store: RecordStore) -> None:
         rng = random.Random(3)

@@ -158,7 +158,8 @@ class Memory:
                 "yesterday" are worked out from it, in its zone.
             expires_at: From then on the memories of this call are no longer found.
             idempotency_key: With one, a repeated call returns the first result and stores nothing.
-            wait: False: return as soon as the messages are stored, and extract in the background.
+            wait: False: return as soon as the messages are stored, and extract them in the background, with
+                others of the same scope and options.
 
         Raises:
             UsageError: An argument is wrong. Nothing was changed.
@@ -452,21 +453,24 @@ class Memory:
         return Admin(AdminVerbs(self._engine, self._engine.blocking))
 
     def flush(self, *, timeout: float | None = None) -> FlushResult:
-        """Wait for the background, then take up whatever is pending: extraction, vectors, index work.
+        """Work off at once whatever waits or is pending: extraction, vectors, index work.
 
         Args:
-            timeout: Longest wait for the background, in seconds; None waits as long as it takes.
+            timeout: Longest wait in seconds; None waits as long as it takes.
 
         Returns:
             How many batches were completed and how many still wait, and why.
 
         Raises:
-            UsageError: The background did not come to an end in time. Its work goes on.
+            UsageError: It did not come to an end in time; the message says what still runs. It goes on.
         """
         return drive(self._verbs.flush(timeout))
 
     def close(self) -> None:
-        """Finish background work and release the store. Calling it again does nothing."""
+        """Finish the extraction in hand and release the store. Calling it again does nothing.
+
+        What merely waits in the background stays pending: the next opening takes it up.
+        """
         self._engine.close()
 
     def __enter__(self) -> Memory:

@@ -476,7 +476,7 @@ class FlushResult(Result):
     """What ``flush`` did.
 
     Attributes:
-        completed: Batches that were extracted now. ``pending``: batches that still wait.
+        completed: Batches that were extracted while it ran. ``pending``: batches that still wait.
         failed: Why, for those that were tried.
     """
 

@@ -124,3 +124,35 @@ def test_the_rest_goes_on_when_one_was_taken_over(open_memory):
     services.store.release_batch(stolen[0].batch_id, stolen[0].lease, error="", not_before=0)
     assert memory.flush().pending == 0
     assert texts(memory) == [f"Fact number {n}" for n in range(4)]
+
+
+def test_long_jobs_are_claimed_a_few_at_a_time(open_memory, monkeypatch):
+    monkeypatch.setattr("memkit_core.storage.sqlite.batches._CLAIMED_CHARS", 500)
+    model = Repeater()
+    memory = open_memory(model, background=LATER)
+    for n in range(5):
+        memory.add(f"Fact number {n}", user_id="u", metadata={"long": "x" * 300}, wait=False)
+    assert memory.flush().pending == 0
+    assert model.asked == [[f"Fact number {n}"] for n in range(5)]  # bounded, and in order all the same
+
+
+def test_what_failed_in_the_background_is_tried_again_there(open_memory, monkeypatch):
+    monkeypatch.setattr("memkit_core.background._SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("memkit_core.pipeline.batching.RETRY_AFTER", 20_000)
+    model, failures = Repeater(), []
+
+    def recovering(messages):
+        if len(failures) < 3:
+            failures.append(1)
+            raise ConnectionError("no route to the model")
+        return model(messages)
+
+    background = BackgroundPolicy(batch_seconds=0)
+    memory = open_memory(recovering, background=background, resilience=ResiliencePolicy(attempts=1))
+    memory.add("I like tea", user_id="u", wait=False)
+    pause = threading.Event()
+    for _ in range(200):  # nobody flushes
+        if memory.count(user_id="u"):
+            break
+        pause.wait(0.05)
+    assert (texts(memory), len(failures)) == (["I like tea"], 3)

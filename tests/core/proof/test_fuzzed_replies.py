@@ -21,6 +21,8 @@ from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 
 #: Read when the file is loaded: tests run without settings in the environment.
 ON_DEMAND = int(os.environ.get("MEMKIT_FUZZED_REPLIES", "100000"))
+#: What is checked here does not depend on the disk.
+IN_MEMORY = "sqlite://:memory:"
 ODD: list[Any] = [
     None, True, -1, 0, 1, 2, 7, 10**30, -(10**5000), 1.5, 1e308, "0", "1", "", " ", "\0", "\ud800",
     "a\udfffb", "x" * 5_000, [], {}, [[]], {"a": {"b": []}}, "ADD", "DELETE", "owner-2", "\u202e", "ß" * 300,
@@ -129,13 +131,13 @@ def states(memory: Memory, owner: str) -> dict[str, tuple[Any, ...]]:
     return {item.id: (item.memory, item.updated_at, str(item.metadata)) for item in page}
 
 
-def fuzz(folder: Any, replies: int, *, seed: int, **way: bool) -> tuple[int, int]:
+def fuzz(store: Any, replies: int, *, seed: int, **way: bool) -> tuple[int, int]:
     """Adds until so many replies were given; the number of adds, and of changes to what was offered."""
     source, changes, adds = Fuzzing(seed), 0, 0
     config = MemoryConfig(resilience=ResiliencePolicy(attempts=1, timeout=None, breaker_failures=10**6))
     model = ScriptedChatModel(source, **way)
     embedder = HashEmbeddings(dimension=16)
-    with Memory(llm=model, embedder=embedder, store=folder / "f.db", config=config) as memory:
+    with Memory(llm=model, embedder=embedder, store=store, config=config) as memory:
         memory.add("secret of somebody else", user_id="other", infer=False)
         memory.add("likes tea of this user's agent", user_id="u0", agent_id="other agent", infer=False)
         untouched = states(memory, "other")
@@ -187,7 +189,7 @@ def one_add(memory: Memory, owner: str) -> Any:
     ids=["text", "tools", "native"],
 )
 def test_five_thousand_replies(tmp_path, replies, way):
-    adds, changes = fuzz(tmp_path, replies, seed=replies, **way)
+    adds, changes = fuzz(tmp_path / "f.db" if way.get("native") else IN_MEMORY, replies, seed=replies, **way)
     assert adds > replies // 4
     assert changes > replies // 50  # valid decisions come through: not simply everything is refused
 
@@ -195,9 +197,9 @@ def test_five_thousand_replies(tmp_path, replies, way):
 @pytest.mark.slow
 @pytest.mark.timeout(7_200)
 @pytest.mark.parametrize("way", [{}, {"tools": True}], ids=["text", "tools"])
-def test_a_hundred_thousand_replies(tmp_path, way):
+def test_a_hundred_thousand_replies(way):
     began = time.monotonic()
-    adds, changes = fuzz(tmp_path, ON_DEMAND // 2, seed=100 + len(way), **way)
+    adds, changes = fuzz(IN_MEMORY, ON_DEMAND // 2, seed=100 + len(way), **way)
     print(f"{ON_DEMAND // 2} replies, {adds} adds, {changes} changes, {time.monotonic() - began:.0f} s")
 
 

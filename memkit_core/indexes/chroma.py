@@ -81,6 +81,7 @@ class ChromaVectorIndex:
         self._name = name or f"chroma:{collection}"
         self._collection: Any = None
         self._vanished = False
+        self._file: tuple[int, int] | None = None
         self._adopt = adopt
         self._store_id = ""
         self._fresh = False
@@ -166,10 +167,22 @@ class ChromaVectorIndex:
 
     def keys(self) -> Iterator[str]:
         """The ref key of every entry, page by page, in no particular order."""
-        collection, seen = self._connected(), 0
-        while rows := collection.get(limit=_PAGE, offset=seen, include=["metadatas"])["metadatas"]:
+        seen = 0
+        while True:
+            try:
+                rows = self._page(seen)
+            except self._errors().NotFoundError:
+                rows = self._page(seen)  # it is made anew, and holds nothing
+            if not rows:
+                return
             seen += len(rows)
             yield from (key for row in rows if (key := key_of(row)) is not None)
+
+    def _page(self, start: int) -> list[dict[str, Any]]:
+        collection = self._connected()
+        found = self._guarded(lambda: collection.get(limit=_PAGE, offset=start, include=["metadatas"]))
+        rows: list[dict[str, Any]] = found["metadatas"]
+        return rows
 
     def close(self) -> None:
         """See ``VectorIndex.close``. A client that was handed in stays open."""
@@ -190,6 +203,8 @@ class ChromaVectorIndex:
     def _connected(self) -> Any:
         """The collection."""
         with self._lock:
+            if self._file is not None and self._file != _identity(self._database()):
+                self._reopen()
             if self._collection is None:
                 self._connect()
                 try:
@@ -199,7 +214,17 @@ class ChromaVectorIndex:
                 except self._errors().NotFoundError:
                     self._fresh = True
                     self._create(self._store_id)
+                self._file = _identity(self._database())
             return self._collection
+
+    def _database(self) -> Path | None:
+        """The file that Chroma keeps open, None if it is elsewhere."""
+        return None if self._path is None else Path(self._path, "chroma.sqlite3")
+
+    def _reopen(self) -> None:
+        """Let go of files that somebody deleted or replaced: what is written to them is gone."""
+        self._client.close()
+        self._client, self._collection, self._file, self._vanished = None, None, None, True
 
     def _create(self, store_id: str) -> None:
         """Make the collection. If somebody else was faster, it is theirs."""
@@ -286,6 +311,15 @@ def _close_connections(client: Any) -> None:
         session = getattr(getattr(one, "_server", None), "_session", None)
         if session is not None:
             session.close()
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one under its name; None if there is none."""
+    try:
+        found = None if file is None else file.stat()
+    except FileNotFoundError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def _floats(vector: Vector) -> list[float]:

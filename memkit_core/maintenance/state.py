@@ -147,7 +147,7 @@ async def _index(rt: Runtime, services: Services, store: MaintainableStore) -> s
 
     Raises:
         Exception: Whatever the index raises if it cannot be reached.
-        RuntimeError: It does not hold what it should, or was cleared and not filled again.
+        RuntimeError: It does not hold what it should, was cleared and not filled again, or takes no work.
     """
     index = services.index
     assert index is not None  # the caller saw to it
@@ -164,6 +164,12 @@ async def _index(rt: Runtime, services: Services, store: MaintainableStore) -> s
         nobody = OwnerKey("run", "memkit health")
         await rt.call(lambda: index.propose(nobody, probe, space="memory", limit=1))
     pending = (await rt.call(store.pending_index_work)).get(index.name, 0)
+    first = await rt.call(lambda: store.index_work(index.name, limit=1))
+    if first and first[0].attempts:
+        raise RuntimeError(
+            f"{pending} changes still to come, tried {first[0].attempts} times and failed "
+            f"({first[0].last_error}): flush() tries again, reindex() begins anew"
+        )
     detail = f"{pending} changes still to come" if pending else "up to date"
     foreign = index.foreign if isinstance(index, ClaimableIndex) else 0
     return detail + (f", {foreign} entries of others left out" if foreign else "")

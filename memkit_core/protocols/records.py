@@ -24,13 +24,17 @@ from .writing import ChangeSet, CommitReceipt, NewBatch, StoredBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexWork:
-    """One piece of pending work for a derived index. ``vector`` None: delete the ref."""
+    """One piece of pending work for a derived index. ``vector`` None: delete the ref.
+
+    ``attempts`` and ``last_error`` are of those that failed so far.
+    """
 
     sequence: int
     owner: OwnerKey
     ref: Ref
     vector: Vector | None
     attempts: int = 0
+    last_error: str | None = None
 
 
 @runtime_checkable

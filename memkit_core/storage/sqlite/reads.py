@@ -294,7 +294,7 @@ def index_work(connection: Connection, index: str, limit: int) -> list[IndexWork
     """
     rows = connection.execute(
         "SELECT w.sequence, o.kind, o.value, w.space, w.ref_id, w.revision, w.attempts, v.data, v.crc32,"
-        " w.owner, w.unit"
+        " w.owner, w.unit, w.last_error"
         " FROM index_work w JOIN owners o ON o.id = w.owner LEFT JOIN vectors v ON w.removed = 0"
         " AND v.owner = w.owner AND v.space = w.space AND v.unit = w.unit"
         f" WHERE w.index_name = ? AND w.crc32 = {WORK_SUM}"
@@ -308,6 +308,20 @@ def index_work(connection: Connection, index: str, limit: int) -> list[IndexWork
             ref=Ref(SPACE_NAMES[int(space)], ref_id, revision),
             vector=None if data is None else unpack_vector((number, space, unit), data, checksum),
             attempts=attempts,
+            last_error=last_error,
         )
-        for sequence, kind, value, space, ref_id, revision, attempts, data, checksum, number, unit in rows
+        for (
+            sequence,
+            kind,
+            value,
+            space,
+            ref_id,
+            revision,
+            attempts,
+            data,
+            checksum,
+            number,
+            unit,
+            last_error,
+        ) in rows
     ]

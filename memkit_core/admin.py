@@ -70,7 +70,9 @@ class Admin:
         """
         return drive(self._verbs.reindex(embedder=embedder, progress=progress))
 
-    def doctor(self, *, repair: bool = False, progress: bool = False) -> DoctorReport:
+    def doctor(
+        self, *, repair: bool = False, accept_loss: bool = False, progress: bool = False
+    ) -> DoctorReport:
         """Look for damage: every row against its hash, everything derived against the rows.
 
         Also how rows join: revisions and when they hold, history, messages and their sessions, statistics,
@@ -79,15 +81,20 @@ class Admin:
         Args:
             repair: Make anew what is derived and damaged. A damaged text is reported and left as it is:
                 nothing is invented, and nothing of the record is deleted.
+            accept_loss: With ``repair``: give up what of the record is damaged or lost, for good, so that
+                the store is whole again. A memory goes with all its versions, a message leaves a hidden
+                mark; every row that was removed or replaced is a finding with ``given_up``.
             progress: Show progress bars.
 
         Returns:
-            What was found, each finding with what to do about it. ``report.ok`` if no damage remains.
+            What was found, each finding with what to do about it. ``report.ok`` if no damage remains. A
+            repair that failed is a finding too, and has changed nothing.
 
         Raises:
-            StorageError: The store cannot be read, or for a repair written. Nothing was changed.
+            StorageError: The store cannot be read. Nothing was changed.
+            UsageError: ``accept_loss`` without ``repair``.
         """
-        return drive(self._verbs.doctor(repair=repair, progress=progress))
+        return drive(self._verbs.doctor(repair=repair, accept_loss=accept_loss, progress=progress))
 
     def export(
         self,
@@ -96,6 +103,7 @@ class Admin:
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
+        skip_damaged: bool = False,
         progress: bool = False,
     ) -> ExportResult:
         """Write everything into one file: memories in all versions, history, messages, vectors, pending work.
@@ -107,15 +115,25 @@ class Admin:
             path: The file; packed with gzip if the name ends in ``.gz``. One that is there is replaced when
                 the new one is whole; a link stays and leads to the new one.
             user_id, agent_id, run_id: Only this owner; one of them.
+            skip_damaged: Leave out what is damaged, as ``doctor(repair=True, accept_loss=True)`` would, and
+                name it in ``left_out``. The store stays as it is. It takes a copy of the store's file in
+                the system's folder for such files.
             progress: Show progress bars.
 
         Raises:
-            IntegrityError: The store is damaged. No file was written.
+            IntegrityError: The store is damaged, and ``skip_damaged`` is False. No file was written.
             TransferError: The file cannot be written. What was there under its name still is.
             UsageError: An argument is wrong, or what is there under that name is no regular file.
         """
         return drive(
-            self._verbs.export(path, user_id=user_id, agent_id=agent_id, run_id=run_id, progress=progress)
+            self._verbs.export(
+                path,
+                user_id=user_id,
+                agent_id=agent_id,
+                run_id=run_id,
+                skip_damaged=skip_damaged,
+                progress=progress,
+            )
         )
 
     def import_(self, path: str | os.PathLike[str], *, progress: bool = False) -> ImportResult:

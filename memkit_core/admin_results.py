@@ -108,18 +108,20 @@ class Finding(Result):
         table, key: Where, as far as it can be told.
         problem: What is wrong. ``remedy``: what to do about it.
         repaired: It is not there any more.
+        given_up: It was lost, or was removed or replaced as ``accept_loss`` asks for.
     """
 
-    kind: Literal["truth", "derived", "file", "index"]
+    kind: Literal["truth", "derived", "file", "index", "unreachable"]
     table: str
     key: str
     problem: str
     remedy: str
     repaired: bool = False
+    given_up: bool = False
 
     def __repr__(self) -> str:
         where = " ".join(part for part in (self.table, self.key) if part)
-        after = "repaired" if self.repaired else self.remedy
+        after = "given up" if self.given_up else "repaired" if self.repaired else self.remedy
         return f"{where or self.kind}: {self.problem} ({after})"
 
     __str__ = __repr__
@@ -163,6 +165,7 @@ class ExportResult(Result):
     Attributes:
         bytes: Its size on disk. ``sha256``: of its lines before the last, uncompressed.
         versions: Versions of memories, closed ones included.
+        left_out: With ``skip_damaged``, what of the store is damaged and not in the file: the first thousand.
     """
 
     path: str
@@ -172,12 +175,14 @@ class ExportResult(Result):
     versions: int
     messages: int
     events: int
+    left_out: list[str] = Field(default_factory=list[str])
 
     def __repr__(self) -> str:
-        return (
+        told = (
             f"ExportResult({self.path!r}: {self.owners} owners, {self.versions} versions of memories, "
             f"{self.messages} messages, {self.events} events, {self.bytes:,} bytes)"
         )
+        return "\n".join([told, *(f"  left out: {text}" for text in self.left_out[:20])])
 
     __str__ = __repr__
 

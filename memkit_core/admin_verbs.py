@@ -90,28 +90,41 @@ class AdminVerbs:
             with Progress(show=progress) as bars:
                 return await reindex(account, engine.services, store, bars)
 
-    async def doctor(self, *, repair: bool, progress: bool) -> DoctorReport:
+    async def doctor(self, *, repair: bool, accept_loss: bool, progress: bool) -> DoctorReport:
         """See ``Admin.doctor``."""
         store = self._store("doctor")
         _check_bool(repair, "repair")
+        _check_bool(accept_loss, "accept_loss")
+        if accept_loss and not repair:
+            raise UsageError("accept_loss removes what is lost: it needs repair=True")
         _check_bool(progress, "progress")
         account = Account(self._rt, self.engine.services, None, "doctor", at_once=True)
         async with self._rt.exclusive(_UPKEEP), account:
             with Progress(show=progress) as bars:
-                return await doctor(account, self.engine.services, store, bars, repair=repair)
+                return await doctor(
+                    account, self.engine.services, store, bars, repair=repair, accept_loss=accept_loss
+                )
 
     async def export(
-        self, path: object, *, user_id: str | None, agent_id: str | None, run_id: str | None, progress: bool
+        self,
+        path: object,
+        *,
+        user_id: str | None,
+        agent_id: str | None,
+        run_id: str | None,
+        skip_damaged: bool,
+        progress: bool,
     ) -> ExportResult:
         """See ``Admin.export``."""
         store, file = self._store("export"), _check_path(path)
+        _check_bool(skip_damaged, "skip_damaged")
         _check_bool(progress, "progress")
         scope = scope_or_none(user_id, agent_id, run_id)
         if scope is not None and scope.narrowing:
             raise UsageError("an export holds whole owners: give one of user_id, agent_id and run_id")
         owners = None if scope is None else [scope.owner]
         with Progress(show=progress) as bars:
-            return await export(self._rt, store, file, bars, owners=owners)
+            return await export(self._rt, store, file, bars, owners=owners, skip_damaged=skip_damaged)
 
     async def import_(self, path: object, *, progress: bool) -> ImportResult:
         """See ``Admin.import_``."""

@@ -44,9 +44,11 @@ class AsyncAdmin:
         """See ``Admin.reindex``."""
         return await self._verbs.reindex(embedder=embedder, progress=progress)
 
-    async def doctor(self, *, repair: bool = False, progress: bool = False) -> DoctorReport:
+    async def doctor(
+        self, *, repair: bool = False, accept_loss: bool = False, progress: bool = False
+    ) -> DoctorReport:
         """See ``Admin.doctor``."""
-        return await self._verbs.doctor(repair=repair, progress=progress)
+        return await self._verbs.doctor(repair=repair, accept_loss=accept_loss, progress=progress)
 
     async def export(
         self,
@@ -55,11 +57,17 @@ class AsyncAdmin:
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
+        skip_damaged: bool = False,
         progress: bool = False,
     ) -> ExportResult:
         """See ``Admin.export``."""
         return await self._verbs.export(
-            path, user_id=user_id, agent_id=agent_id, run_id=run_id, progress=progress
+            path,
+            user_id=user_id,
+            agent_id=agent_id,
+            run_id=run_id,
+            skip_damaged=skip_damaged,
+            progress=progress,
         )
 
     async def import_(self, path: str | os.PathLike[str], *, progress: bool = False) -> ImportResult:

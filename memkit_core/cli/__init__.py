@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 memkit could not do it (one line on standard error says wh
 
 from .commands import app, main
 from .review import approve, reject, rollback
-from .upkeep import doctor, export_file, import_file, reindex, stats
+from .upkeep import doctor, export_file, import_file, reindex, stats, usage
 
 __all__ = [
     "app",
@@ -18,4 +18,5 @@ __all__ = [
     "reject",
     "rollback",
     "stats",
+    "usage",
 ]

@@ -1,4 +1,4 @@
-"""``memkit doctor``, ``reindex``, ``health``, ``export``, ``import`` and ``stats``."""
+"""``memkit doctor``, ``reindex``, ``health``, ``usage``, ``export``, ``import`` and ``stats``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from memkit_core import (
@@ -25,11 +26,9 @@ from memkit_core import (
 )
 
 from .commands import (
-    DEFAULT_STORE,
     AgentOption,
     JsonOption,
     RunOption,
-    StoreOption,
     UserOption,
     app,
     console_out,
@@ -52,8 +51,8 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         envvar="MEMKIT_CONFIG",
-        help="A configuration file (.toml or .json): its vector_store is looked after too. Without it,"
-        " MEMKIT_VECTOR_STORE.",
+        help="A configuration file (.toml or .json): its store, and its vector_store where it matters."
+        " Without it, MEMKIT_STORE and MEMKIT_VECTOR_STORE.",
     ),
 ]
 PlaceOption = Annotated[
@@ -64,23 +63,32 @@ PlaceOption = Annotated[
 ]
 
 
+def _told(config: Path | None) -> MemoryConfig:
+    if config is not None:
+        return MemoryConfig.from_file(config)
+    names = ("MEMKIT_STORE", "MEMKIT_VECTOR_STORE")
+    return MemoryConfig.from_env({name: os.environ[name] for name in names if name in os.environ})
+
+
 def opened(
-    store: str | None, embedder: str = "none", *, config: Path | None = None, adopt: bool = False
+    store: str | None,
+    embedder: str = "none",
+    *,
+    config: Path | None = None,
+    adopt: bool = False,
+    indexed: bool = True,
 ) -> Memory:
     """The memory with the index that the configuration names.
 
     Args:
         adopt: Take the index over if it is another store's.
+        indexed: Whether the index is needed; what only reads the record does not wait for it.
 
     Raises:
         ConfigError: The configuration is wrong, there is no such store, or no index to adopt.
     """
-    if config is not None:
-        told = MemoryConfig.from_file(config)
-    else:
-        names = ("MEMKIT_STORE", "MEMKIT_VECTOR_STORE")
-        told = MemoryConfig.from_env({name: os.environ[name] for name in names if name in os.environ})
-    index = told.vector_store
+    told = _told(config)
+    index = told.vector_store if indexed else None
     if adopt:
         if index is None:
             raise ConfigError("--adopt takes over the index that --config or MEMKIT_VECTOR_STORE names")
@@ -100,12 +108,18 @@ def doctor(
     store: PlaceOption = None,
     config: ConfigOption = None,
     repair: Annotated[bool, typer.Option("--repair", help="Make anew what is derived and damaged.")] = False,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss", help="With --repair: give up, for good, what is damaged beyond repair."
+        ),
+    ] = False,
     embedder: EmbedderOption = "none",
     as_json: JsonOption = False,
 ) -> None:
     """Look for damage; exit code 1 if any remains."""
     with errors(show_log=True), opened(store, embedder, config=config) as memory:
-        report = memory.admin.doctor(repair=repair, progress=bars())
+        report = memory.admin.doctor(repair=repair, accept_loss=accept_loss, progress=bars())
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
@@ -176,15 +190,23 @@ def health(store: PlaceOption = None, config: ConfigOption = None, as_json: Json
 @app.command("export")
 def export_file(
     file: Annotated[Path, typer.Argument(help="Where to; packed if the name ends in .gz.")],
-    store: StoreOption = DEFAULT_STORE,
+    store: PlaceOption = None,
+    config: ConfigOption = None,
     user: UserOption = None,
     agent: AgentOption = None,
     run: RunOption = None,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out what is damaged, and say what it was.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write everything, or one owner, into a file."""
-    with errors(), opened(store) as memory:
-        result = memory.admin.export(file, user_id=user, agent_id=agent, run_id=run, progress=bars())
+    with errors(), opened(store, config=config, indexed=False) as memory:
+        result = memory.admin.export(
+            file, user_id=user, agent_id=agent, run_id=run, skip_damaged=skip_damaged, progress=bars()
+        )
+    for text in result.left_out[:_SHOWN]:
+        note(f"left out: {text}")
     typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))
 
 
@@ -220,18 +242,45 @@ def _imported(file: Path, store: str) -> ImportResult:
 @app.command("import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="What memkit export wrote.")],
-    store: StoreOption = DEFAULT_STORE,
+    store: PlaceOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Store what an export holds: all of it, or nothing. A store that is not there yet is made."""
-    with errors(show_log=True), _whole(store) as name:
+    with errors(show_log=True), _whole(store or _told(config).location) as name:
         result = _imported(file, name)
     typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))
 
 
 @app.command()
-def stats(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+def stats(store: PlaceOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show how much a store holds."""
-    with errors(), opened(store) as memory:
+    with errors(), opened(store, config=config, indexed=False) as memory:
         result = memory.admin.stats()
     typer.echo(result.model_dump_json(indent=2) if as_json else printable(str(result)))
+
+
+@app.command()
+def usage(
+    store: PlaceOption = None,
+    config: ConfigOption = None,
+    user: UserOption = None,
+    agent: AgentOption = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what operations cost so far, of everybody or of one owner."""
+    with errors(), opened(store, config=config, indexed=False) as memory:
+        report = memory.admin.usage(user_id=user, agent_id=agent, run_id=run)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("operation")
+    for name in ("chat calls", "embedding calls", "tokens", "seconds"):
+        table.add_column(name, justify="right")
+    for name, spent in {**report.operations, "all": report.total}.items():
+        figures = (spent.chat_calls, spent.embedding_calls, spent.total_tokens)
+        seconds = f"{spent.milliseconds / 1_000:.1f}"
+        table.add_row(printable(name), *(f"{figure:,}" for figure in figures), seconds)
+    console_out().print(table)

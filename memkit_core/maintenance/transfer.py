@@ -6,8 +6,11 @@ import gzip
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 from uuid import uuid4
@@ -18,7 +21,7 @@ from ..admin_results import ExportResult, ImportResult
 from ..errors import EmbeddingMismatchError, TransferError, UsageError
 from ..pipeline.index import update_index
 from ..pipeline.services import Services
-from ..protocols import MaintainableStore, Runtime
+from ..protocols import Inspected, MaintainableStore, Runtime
 from ..types import Micros, OwnerKey
 from . import incoming
 from .progress import Progress
@@ -26,6 +29,9 @@ from .records import FORMAT, LINE, VERSION, Counts, End, Header
 
 #: How far the clock of the machine that wrote a file may be ahead of this one, in microseconds: a year.
 MAX_AHEAD: Final = 366 * 86_400 * 1_000_000
+#: A draft this young may not be locked yet.
+_YOUNG_SECONDS: Final = 1.0
+_Dump = Callable[[Callable[[Mapping[str, Any]], None]], Inspected]
 
 
 # ---------------------------------------------------------------- out
@@ -38,33 +44,35 @@ async def export(
     progress: Progress,
     *,
     owners: Collection[OwnerKey] | None,
+    skip_damaged: bool = False,
 ) -> ExportResult:
     """Everything of the store, or of some owners, in one file.
 
     Raises:
-        IntegrityError: The store is damaged. No file was written.
+        IntegrityError: The store is damaged, and what is damaged is not to be skipped. No file was written.
         TransferError: The file cannot be written, or a record exceeds what a file may hold. What was there
             under its name still is.
         UsageError: What is there under its name is no regular file.
     """
     progress.stage("check", 2 * await rt.call(store.count_units))
-    return await rt.call(lambda: _export(store, path, progress, owners))
+    dump = partial(store.dump, owners=owners, skip_damaged=skip_damaged, step=progress.step)
+    return await rt.call(lambda: _export(dump, path, progress))
 
 
-def _export(
-    store: MaintainableStore, path: Path, progress: Progress, owners: Collection[OwnerKey] | None
-) -> ExportResult:
+def _export(dump: _Dump, path: Path, progress: Progress) -> ExportResult:
     try:
         target = _target(path)
-        draft = target.with_name(f".{uuid4().hex}.partial")
+        _clean(target)
+        draft = target.with_name(f"{_draft_of(target)}{uuid4().hex}.partial")
         try:
             with draft.open("xb") as raw:
+                _lock(raw)
                 if path.name.endswith(".gz"):
                     # Neither name nor time inside: the same content gives the same bytes.
                     with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
-                        out = _write(store, packed, progress, owners)
+                        out = _write(dump, packed, progress)
                 else:
-                    out = _write(store, raw, progress, owners)
+                    out = _write(dump, raw, progress)
                 raw.flush()
                 os.fsync(raw.fileno())
             size = draft.stat().st_size
@@ -73,7 +81,40 @@ def _export(
             draft.unlink(missing_ok=True)
     except OSError as error:
         raise TransferError(f"cannot write {path}: {error}. Nothing was changed", reason="file") from error
-    return ExportResult(path=str(path), bytes=size, sha256=out.digest.hexdigest(), **_figures(out.counts))
+    return ExportResult(
+        path=str(path),
+        bytes=size,
+        sha256=out.digest.hexdigest(),
+        left_out=out.left_out,
+        **_figures(out.counts),
+    )
+
+
+def _draft_of(target: Path) -> str:
+    """How the names of a file's drafts begin: with nothing that may be too long or be read as more."""
+    return f".memkit-{hashlib.sha256(target.name.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}-"
+
+
+def _clean(target: Path) -> None:
+    """Remove what exports to this file left behind that were killed."""
+    for draft in target.parent.glob(f"{_draft_of(target)}*.partial"):
+        with suppress(OSError):  # somebody is writing it, or was faster; what stays harms nobody
+            if time.time() - draft.stat().st_mtime > _YOUNG_SECONDS:
+                with draft.open("rb") as file:
+                    _lock(file)
+                draft.unlink()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Say that this process has the file; without locks, nobody can remove a file that is open.
+
+    Raises:
+        OSError: Another has it.
+    """
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _target(path: Path) -> Path:
@@ -107,11 +148,9 @@ def _figures(counts: Counts) -> dict[str, Any]:
     }
 
 
-def _write(
-    store: MaintainableStore, file: Any, progress: Progress, owners: Collection[OwnerKey] | None
-) -> _Out:
+def _write(dump: _Dump, file: Any, progress: Progress) -> _Out:
     out = _Out(file, progress)
-    store.dump(out.take, owners=owners, step=progress.step)
+    out.left_out = [f"{d.table} {d.key}: {d.problem}" for d in dump(out.take).found]
     out.end()
     return out
 
@@ -124,6 +163,7 @@ class _Out:
         self._progress = progress
         self._lines = 0
         self.digest = hashlib.sha256()
+        self.left_out: list[str] = []
         self.counts = Counts(owners=0, batches=0, messages=0, memories=0, events=0)
 
     def take(self, record: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ..types import EmbeddingIdentity, OwnerKey, Usage
 from .records import RecordStore
 
-DamageKind = Literal["truth", "derived", "file", "index"]
+DamageKind = Literal["truth", "derived", "file", "index", "unreachable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Damage:
     Attributes:
         kind: ``truth``: a part of the record, which nothing else says; restore it from a backup or an
             export. ``derived``: ``repair`` makes it anew. ``file``: the database's own structure.
-            ``index``: a derived index differs from the record.
+            ``index``: a derived index differs from the record. ``unreachable``: it could not be looked at.
         key: Which row, as far as it can be told.
     """
 
@@ -84,19 +84,34 @@ class MaintainableStore(RecordStore, Protocol):
         """Make anew what is derived and damaged, in one transaction. The record itself is left as it is."""
         ...
 
+    def accept_losses(self, step: Callable[[int], None] = ...) -> Inspected:
+        """``repair``, and move damage to the record out of the way, so that none is left.
+
+        What matches its hash stays. What each owner has is counted anew.
+
+        Returns:
+            What was removed or replaced, row by row.
+        """
+        ...
+
     def dump(
         self,
         sink: Callable[[Mapping[str, Any]], None],
         *,
         owners: Collection[OwnerKey] | None = None,
+        skip_damaged: bool = False,
         step: Callable[[int], None] = ...,
-    ) -> None:
+    ) -> Inspected:
         """Hand everything (or all of some owners) to ``sink`` as plain records, as of one moment.
 
         ``maintenance.records`` says what they look like; vectors are bytes of half precision.
 
         Args:
+            skip_damaged: Leave out what ``accept_losses`` would remove. The store stays as it is.
             step: Told of the inspection before the first record, as ``inspect`` tells it.
+
+        Returns:
+            What was left out, nothing without ``skip_damaged``.
 
         Raises:
             IntegrityError: Something is damaged.

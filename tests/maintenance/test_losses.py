@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from memkit_core import IntegrityError, Memory, StorageError
+from memkit_core import IntegrityError, Memory
 from memkit_core.protocols import AddMemory, ChangeSet, UpdateMemory
 from memkit_core.storage.sqlite import open_sqlite
 from memkit_core.testing import HashEmbeddings
@@ -216,11 +216,8 @@ def test_a_missing_table_or_column_of_the_record_is_told(path: Path, damage: str
     with opened(path) as memory:
         report = memory.admin.doctor()
         assert ("truth", damage.split()[2]) in {(finding.kind, finding.key) for finding in report.findings}
-        if damage.startswith("ALTER"):
-            assert not memory.admin.doctor(repair=True).ok
-        else:
-            with pytest.raises(StorageError, match="no such table"):
-                memory.admin.doctor(repair=True)
+        assert not memory.admin.doctor(repair=True).ok
+        assert {finding.kind for finding in memory.admin.doctor().findings} >= {"truth"}
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,9 @@ def test_health_tells_what_is_sick(tmp_path: Path) -> None:
         assert "unreachable" in str(report)
         report = memory.admin.doctor()
         assert report.notes
-        assert [(finding.kind, finding.key) for finding in report.findings] == [("index", "")]
+        assert [(finding.kind, finding.key) for finding in report.findings] == [("unreachable", "")]
+        assert "server" in report.findings[0].remedy
+        assert "rebuild" not in report.findings[0].remedy
         assert "OSError" in report.findings[0].problem
         assert not report.ok
 

@@ -61,8 +61,7 @@ def check_version() -> None:
     if has_reset_bug(version) and not _Once.warned:
         _Once.warned = True
         logger.warning(
-            "SQLite %s can damage a file that several processes write at the same time, on rare occasions; "
-            "pip install 'memkit-core[sqlite]' brings a version without this fault",
+            "SQLite %s may damage files that several processes write: pip install 'memkit-core[sqlite]'",
             driver.sqlite_version,
         )
 

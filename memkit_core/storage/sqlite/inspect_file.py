@@ -102,11 +102,11 @@ def _compare(
     missing = counted[0] - there[0]
     if missing > 0:
         which = f" (number {counted[1] - there[1]})" if missing == 1 and table in _NUMBERED else ""
-        seen.truth(table, whose, f"{missing} of {counted[0]} rows were lost{which}")
+        seen.add("truth", table, whose, f"{missing} of {counted[0]} rows were lost{which}")
     elif missing < 0:
-        seen.truth(table, whose, f"{-missing} rows are there that were never written by memkit")
+        seen.add("truth", table, whose, f"{-missing} rows are there that were never written by memkit")
     elif there != counted:
-        seen.truth(table, whose, "rows bear other numbers or names than they were given")
+        seen.add("truth", table, whose, "rows bear other numbers or names than they were given")
 
 
 _NUMBERED = frozenset(("batches", "messages", "memories", "events"))

@@ -28,6 +28,7 @@ class Inspection:
         bad_vectors: (owner, space, unit) of vectors that are damaged or belong to nothing.
         sessions: Owners with a session that is not what its messages give.
         actors, metadata_keys: What the rows name.
+        damaged: Tables and keys of all damage to the record: a number names a row, a text what it is called.
         counted: The rows of the record by the owner they belong to, which damage may have put elsewhere.
     """
 
@@ -43,6 +44,7 @@ class Inspection:
     actors: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
     metadata_keys: set[str] = field(default_factory=set[str])
     counted: dict[int, Tally] = field(default_factory=dict[int, Tally])
+    damaged: list[tuple[str, object]] = field(default_factory=list[tuple[str, object]])
 
     def add(self, kind: DamageKind, table: str, key: object, problem: str) -> None:
         """One more finding."""
@@ -56,6 +58,7 @@ class Inspection:
 
     def truth(self, table: str, key: object, problem: str) -> None:
         """Damage to what only the row itself says."""
+        self.damaged.append((table, key))
         self.add("truth", table, key, problem)
 
     def derived(self, table: str, key: object, problem: str) -> None:

@@ -37,6 +37,7 @@ class Difference(NamedTuple):
     part: Part
     wanted: Part | None
     problem: str
+    gone: bool = False
 
 
 @cache
@@ -64,7 +65,7 @@ def differences(connection: Connection) -> list[Difference]:
             continue
         kind: DamageKind = "derived" if wanted.type != "table" or wanted.name in DERIVED_TABLES else "truth"
         what = f"the {wanted.type} is " + ("not there" if part is None else "not as memkit made it")
-        found.append(Difference(kind, wanted if part is None else part, wanted, what))
+        found.append(Difference(kind, wanted if part is None else part, wanted, what, part is None))
     for part in there.values():
         if part.type in ("index", "trigger"):
             found.append(Difference("derived", part, None, f"memkit has no such {part.type}"))
@@ -74,10 +75,17 @@ def differences(connection: Connection) -> list[Difference]:
 
 
 def mend(connection: Connection) -> None:
-    """Make derived parts as those of a new file; tables come back empty, to be filled from the record."""
+    """Make derived parts as those of a new file; tables come back empty, to be filled from the record.
+
+    A table of the record that is gone comes back empty as well: what is counted elsewhere goes on telling
+    what was lost with it, and the rest can be looked after.
+    """
     emptied = set[str]()
     for difference in differences(connection):
         part, wanted = difference.part, difference.wanted
+        if difference.kind == "truth" and wanted is not None and difference.gone:
+            _create(connection, wanted)
+            emptied.add(wanted.name)
         if difference.kind != "derived":
             continue
         connection.execute(f"DROP {part.type} IF EXISTS {_quoted(part.name)}")

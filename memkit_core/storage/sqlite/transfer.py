@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from ...errors import IntegrityError
+from ...protocols import Inspected
 from ...types import OwnerKey
-from .driver import Connection
+from .driver import Connection, configure, connect
+from .losses import accept_losses
 from .repair import inspect
 from .rows import MEMORY, RETIRED, TURN
 from .vectors import identity_of
@@ -77,6 +81,28 @@ def dump(
         f" WHERE e.owner IN {chosen} ORDER BY e.sequence"
     ):
         sink({"kind": "event", **dict(zip(names, row, strict=True)), "batch": batch})
+
+
+def dump_rest(
+    connection: Connection, sink: Sink, owners: Collection[OwnerKey] | None, step: Callable[[int], None]
+) -> Inspected:
+    """The same of what is not damaged; returns what had to be left out.
+
+    The losses are accepted in a copy of the file, so that an export is as whole as the store would be then.
+    """
+    if not inspect(connection, step).found:
+        dump(connection, sink, owners, step)
+        return Inspected(found=(), total=0)
+    with TemporaryDirectory(prefix="memkit-") as folder:
+        copy = configure(connect(str(Path(folder) / "copy.db")), "relaxed")
+        try:
+            connection.backup(copy)
+            copy.execute("BEGIN IMMEDIATE")
+            left_out = accept_losses(copy, step).told()
+            dump(copy, sink, owners, step)
+        finally:
+            copy.close()
+    return left_out
 
 
 def _embedding(connection: Connection, chosen: str) -> dict[str, Any] | None:

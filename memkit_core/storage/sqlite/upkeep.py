@@ -72,18 +72,28 @@ class Upkeep:
 
         self._writer.run(lambda connection: repair(connection, step))
 
+    def accept_losses(self, step: Callable[[int], None] = lambda _: None) -> Inspected:
+        """See ``MaintainableStore.accept_losses``."""
+        from .losses import accept_losses
+
+        return self._writer.run(lambda connection: accept_losses(connection, step)).told()
+
     def dump(
         self,
         sink: Callable[[Mapping[str, Any]], None],
         *,
         owners: Collection[OwnerKey] | None = None,
+        skip_damaged: bool = False,
         step: Callable[[int], None] = lambda _: None,
-    ) -> None:
+    ) -> Inspected:
         """See ``MaintainableStore.dump``. One read transaction; others go on writing."""
-        from .transfer import dump
+        from .transfer import dump, dump_rest
 
         with self._pool.read() as connection:
+            if skip_damaged:
+                return dump_rest(connection, sink, owners, step)
             dump(connection, sink, owners, step)
+            return Inspected(found=(), total=0)
 
     def load(
         self,

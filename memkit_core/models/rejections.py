@@ -57,8 +57,10 @@ def without_system(prompt: Sequence[Any]) -> list[Any]:
     if not rest or role_of(rest[0]) != "user":
         return [("user", note), *rest]
     said = _content(rest[0])
-    blocks = [{"type": "text", "text": note}, *said] if isinstance(said, list) else f"{note}\n\n{said}"
-    return [("user", blocks), *rest[1:]]
+    if not isinstance(said, str):  # content blocks, such as images
+        blocks: list[Any] = [{"type": "text", "text": note}, *said]
+        return [("user", blocks), *rest[1:]]
+    return [("user", f"{note}\n\n{said}"), *rest[1:]]
 
 
 def role_of(message: Any) -> str:

@@ -179,8 +179,8 @@ class TrustPolicy(Part):
 
     Attributes:
         untrusted: ``quarantine``: stored, and found only if asked for, by ``include`` or a filter on
-            ``trust``; never shown beside a user's own facts in a decision. ``flag``: found like any other, with
-            ``trust="untrusted"``. ``reject``: not stored, but reported.
+            ``trust``; never shown beside a user's own facts in a decision. ``flag``: found like any other,
+            with ``trust="untrusted"``. ``reject``: not stored, but reported.
     """
 
     untrusted: Literal["quarantine", "flag", "reject"] = "quarantine"

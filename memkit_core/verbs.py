@@ -466,7 +466,7 @@ def _check_include(include: object) -> tuple[Space, ...]:
     unknown = [name for name in given if name not in names and name != "quarantined"]
     if unknown:
         raise UsageError(f"include knows 'memories', 'excerpts' and 'quarantined', not {unknown!r:.80}")
-    spaces = tuple(space for name, space in names.items() if name in given)
+    spaces: tuple[Space, ...] = tuple(names[name] for name in names if name in given)
     if not spaces:
         raise UsageError("include says 'quarantined' beside 'memories' or 'excerpts', or both")
     return spaces

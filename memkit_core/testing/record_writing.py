@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from ..errors import ConflictError, EmbeddingMismatchError, NotFoundError, UsageError
 from ..filters import parse_filter
-from ..protocols import ChangeSet, Completion, RecordStore, RetireMemory, StoredBatch, UpdateMemory
+from ..protocols import Applied, ChangeSet, Completion, RecordStore, RetireMemory, StoredBatch, UpdateMemory
 from ..types import EmbeddingIdentity, Micros, Ref, Scope
 from .record_helpers import (
     ANN,
@@ -27,6 +28,10 @@ from .record_helpers import (
     search,
     texts_of,
 )
+
+
+def _text_of(number: int) -> Callable[[tuple[Applied, ...]], str]:
+    return lambda applied: applied[number].record.text
 
 
 class WritingConformance:
@@ -320,9 +325,7 @@ class LeaseConformance:
         assert (store.count(query()), store.pending_batches()) == (0, 2)
         told = tuple(
             Completion(batch_id=b.batch_id, lease=b.lease, result=result)
-            for b, result in zip(
-                claimed, (lambda a: a[0].record.text, lambda a: a[1].record.text), strict=True
-            )
+            for b, result in zip(claimed, (_text_of(0), _text_of(1)), strict=True)
         )
         commit(store, *changes, complete=told)
         assert (store.count(query()), store.pending_batches()) == (2, 0)

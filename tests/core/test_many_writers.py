@@ -52,8 +52,9 @@ PROCESS = """
         if messages[-1].text.startswith("memories:"):
             return {"decisions": []}
         said = messages[-1].text.rpartition("messages:")[2]  # behind what is shown for context alone
-        line = next(line for line in said.splitlines() if " user: " in line)
-        return {"facts": [{"text": json.loads(line.split(": ", 1)[1]), "cites": [0]}]}
+        lines = [line for line in said.splitlines() if " user: " in line]
+        texts = [json.loads(line.split(": ", 1)[1]) for line in lines]
+        return {"facts": [{"text": text, "cites": [n]} for n, text in enumerate(texts)]}
 
     memory = Memory(llm=ScriptedChatModel(model), embedder="none", store=sys.argv[1])
     for n in range(int(sys.argv[4])):

@@ -92,11 +92,12 @@ class TimeConformance:
             commit(store, RetireMemory(memory_id=record.memory_id, valid_to=T0))
 
     def test_what_cannot_be_over(self, store: RecordStore) -> None:
-        for options in (
+        wrong: tuple[dict[str, Any], ...] = (
             {"valid_to": T0 - 1},
             {"superseded_by": "other"},
             {"valid_to": T0, "superseded_by": "me", "memory_id": "me"},
-        ):
+        )
+        for options in wrong:
             with pytest.raises(UsageError):
                 commit(store, add_of("lives in Paris", **options))
         assert store.is_empty()

@@ -212,9 +212,8 @@ def _check_memory(
         seen.truth("memories", name, fault)
     if not events_agree(versions, [Happened(row[1], row[2], row[4]) for row in events]):
         seen.truth("events", name, "its history is not that of its versions")
-    owner, unit = rows[-1][8:]
-    place = ("memories", unit)
-    right: int = seen.misplaced.get(place, owner)
+    owner: int = rows[-1][8]
+    right: int = seen.misplaced.get(("memories", rows[-1][9]), owner)
     for row in events:
         seen.count("events", right, row[5])
         if row[3] != right and right not in seen.unsound:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from ...errors import IntegrityError
 from ...protocols import IndexWork, OwnerState, Query, StoredBatch
 from ...types import EventRecord, MemoryRecord, MessageRecord, Micros, OwnerKey, Ref, Scope
-from .chronicle import Happened, amendments_of, as_known, events_agree, version_of
+from .chronicle import Happened, Version, amendments_of, as_known, events_agree, version_of
 from .conditions import query_condition, scope_condition
 from .driver import Connection, Error
 from .inspection import lenient
@@ -135,7 +135,9 @@ def history(connection: Connection, memory_id: str, scope: Scope | None) -> list
     if not versions:
         return []
     amended = amendments_of(connection, json.dumps([record.unit for record in versions.values()]))
-    chain = [version_of(record, amended.get(record.unit, ())) for record in versions.values()]
+    chain: dict[int, Version] = {
+        number: version_of(record, amended.get(record.unit, ())) for number, record in versions.items()
+    }
     found: list[EventRecord] = []
     events = connection.execute(
         "SELECT e.sequence, e.content_hash, b.uuid, e.memory_id, e.operation, e.revision, e.reason,"
@@ -148,7 +150,7 @@ def history(connection: Connection, memory_id: str, scope: Scope | None) -> list
         now, before = versions.get(revision), versions.get(revision - 1)
         if now is None or not is_sound_row(row, seal):
             raise IntegrityError(_DAMAGED_HISTORY.format(memory_id))
-        if operation == "RESTORE" and not (revision > 1 and chain[revision - 2].replaced):
+        if operation == "RESTORE" and before is not None and not chain[before.revision].replaced:
             before = None  # nothing was current
         old = {"ADD": None, "UPDATE": before, "RESTORE": before}.get(operation, now)
         found.append(
@@ -165,7 +167,9 @@ def history(connection: Connection, memory_id: str, scope: Scope | None) -> list
                 batch_id=batch_id,
             )
         )
-    if not events_agree(chain, [Happened(e.operation, e.revision, e.recorded_at) for e in found]):
+    if not events_agree(
+        list(chain.values()), [Happened(e.operation, e.revision, e.recorded_at) for e in found]
+    ):
         raise IntegrityError(_DAMAGED_HISTORY.format(memory_id))
     return found
 

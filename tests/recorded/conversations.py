@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memkit_core import Memory
-from memkit_core.testing import HashEmbeddings
+from memkit_core import Memory, MemoryConfig
 
 from .scoring import Change, GoldAdd, Keys, Seen, Tally, Text, score_add, score_state
 
@@ -68,7 +67,8 @@ def _conversation(language: str, row: Mapping[str, Any]) -> Conversation:
 def hold(conversation: Conversation, model: Any) -> list[Seen]:
     """What each add of a conversation did, with an empty memory and this chat model."""
     seen: list[Seen] = []
-    with Memory(llm=model, embedder=HashEmbeddings(), store="sqlite://:memory:") as memory:
+    patient = MemoryConfig(store="sqlite://:memory:", resilience={"timeout": None, "attempts": 1})
+    with Memory(llm=model, embedder="embedded", config=patient) as memory:
         before: list[Text] = []
         for add in conversation.adds:
             result = memory.add(**add, **conversation.scope)

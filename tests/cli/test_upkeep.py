@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,39 @@ def test_nothing_is_made_by_looking(tmp_path: Path) -> None:
     for command in ("doctor", "stats", "reindex"):
         memkit(command, "--store", str(tmp_path / "none.db"), code=1)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_loss_is_given_up_and_an_export_leaves_it_out(store: str, tmp_path: Path) -> None:
+    spoil(store, "UPDATE memories SET text = 'I hate tea' WHERE unit = 1")
+    file = str(tmp_path / "rest.jsonl")
+    assert "damaged" in memkit("export", file, "--store", store, code=1).stderr
+    told = memkit("export", file, "--store", store, "--skip-damaged")
+    assert "left out: memories" in told.stderr
+    assert "needs repair" in memkit("doctor", "--store", store, "--accept-loss", code=1).stderr
+    assert "given up" in memkit("doctor", "--store", store, "--repair", "--accept-loss").stdout
+    assert "no damage" in memkit("doctor", "--store", store).stdout
+
+
+def test_what_it_cost(store: str) -> None:
+    told = memkit("usage", "--store", store).stdout
+    assert "operation" in told
+    assert "all" in told
+    assert json.loads(memkit("usage", "--store", store, "--json", "--user", "ana").stdout)["operations"]
+
+
+def test_a_configuration_names_the_store(store: str, tmp_path: Path) -> None:
+    config = tmp_path / "memkit.json"
+    config.write_text(json.dumps({"store": f"sqlite:///{store}"}), encoding="utf-8")
+    file, other = str(tmp_path / "all.jsonl"), tmp_path / "other.json"
+    for command in (("stats",), ("usage",), ("export", file), ("doctor",)):
+        memkit(*command, "--config", str(config))
+    other.write_text(json.dumps({"store": f"sqlite:///{tmp_path / 'other.db'}"}), encoding="utf-8")
+    memkit("import", file, "--config", str(other))
+    assert (tmp_path / "other.db").exists()
+
+
+def test_an_old_sqlite_is_told_once_and_shortly(store: str) -> None:
+    run = [sys.executable, "-m", "memkit_core.cli", "doctor", "--store", store]
+    told = subprocess.run(run, capture_output=True, text=True, check=True).stderr
+    assert told.count("SQLite") <= 1
+    assert all(len(line) < 120 for line in told.splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from memkit_core import AsyncMemory
-from memkit_core.indexes import BoundedIndex, bounded
+from memkit_core.indexes import BoundedIndex, ChromaVectorIndex, bounded
 from memkit_core.protocols import IndexEntry, InspectableIndex, VectorIndex
 from memkit_core.testing import HashEmbeddings, InMemoryVectorIndex
 from memkit_core.types import OwnerKey, Ref, Space, Vector
@@ -223,3 +224,23 @@ def test_bounded_passes_the_index_s_own_errors_on() -> None:
         with pytest.raises(TimeoutError, match="the server said so"):
             index.add([])
     assert index.propose(ANN, [1.0], space="memory", limit=1) == []
+
+
+def test_a_folder_that_is_deleted_under_a_running_index_is_filled_again(tmp_path: Path) -> None:
+    pytest.importorskip("chromadb")
+    with opened(tmp_path / "alone.db", None) as memory:
+        fill(memory)
+        wanted = answers(memory)
+    with opened(tmp_path / "m.db", ChromaVectorIndex(tmp_path / "c"), exact_scan_units=0) as memory:
+        fill(memory)
+        shutil.rmtree(tmp_path / "c")
+        assert_equal(answers(memory), wanted)
+        assert memory.search("tea", user_id="user 1").degraded
+        assert not memory.admin.health().ok
+        assert [finding.kind for finding in memory.admin.doctor().findings] == ["index"]
+        assert memory.admin.reindex().ok
+        assert_equal(answers(memory), wanted)
+        assert memory.search("tea", user_id="user 1").degraded == []
+        assert memory.admin.health().ok
+        assert memory.admin.doctor().ok
+        assert memory.flush().failed == []

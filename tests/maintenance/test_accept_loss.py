@@ -18,6 +18,7 @@ import pytest
 from memkit_core import IntegrityError, Memory, StorageUnavailableError, UsageError
 from memkit_core.storage.sqlite.store import SqliteStore
 from memkit_core.testing import HashEmbeddings, InMemoryVectorIndex
+from memkit_core.types import OwnerKey
 
 from .worlds import build, columns, flip, said, texts
 
@@ -223,3 +224,57 @@ def test_a_lost_note_of_a_change_costs_a_reading_and_no_answer(path: Path) -> No
         )
         found = {hit.memory for hit in memory.search("zebra", user_id="ana", limit=30)}
     assert {f"I like zebra {number}" for number in range(3)} <= found
+
+
+class Silent:
+    """An index that takes work or fails, and cannot say what it holds."""
+
+    def __init__(self) -> None:
+        self.inner = InMemoryVectorIndex("silent")
+        self.down = False
+
+    name = "silent"
+
+    def add(self, entries: Any) -> None:
+        if self.down:
+            raise OSError("down")
+        self.inner.add(entries)
+
+    def delete(self, owner: Any, refs: Any) -> None:
+        self.inner.delete(owner, refs)
+
+    def propose(self, owner: Any, vector: Any, *, space: Any, limit: int) -> Any:
+        return self.inner.propose(owner, vector, space=space, limit=limit)
+
+    def clear(self) -> None:
+        self.inner.clear()
+
+    def close(self) -> None:
+        pass
+
+
+def test_lost_index_work_is_told_also_of_an_index_that_cannot_say_what_it_holds(tmp_path: Path) -> None:
+    index, path = Silent(), tmp_path / "m.db"
+    with opened(path, vector_store=index) as memory:
+        memory.add([f"I like tea {number}" for number in range(9)], user_id="ana", infer=False)
+        item = memory.get_all(user_id="ana").results[0]
+        memory.update(item.id, "I like coffee", user_id="ana")
+        memory.delete(item.id, user_id="ana")
+        memory.admin.reindex()
+        index.down = True
+        memory.add("I own a green submarine", user_id="ana", infer=False)
+        assert memory.admin.doctor().ok
+        sick = memory.admin.health()
+        assert [check.name for check in sick.checks if not check.ok] == ["index silent"]
+        assert "OSError" in str(sick)
+        change(path, "DELETE FROM index_work WHERE sequence = (SELECT max(sequence) FROM index_work)")
+        assert [(f.kind, f.table) for f in memory.admin.doctor().findings] == [("derived", "index_work")]
+        index.down = False
+        assert memory.admin.doctor(repair=True).ok
+        assert memory.admin.doctor().ok
+        assert memory.admin.health().ok
+        found = index.inner.propose(OwnerKey("user", "ana"), [1.0] * 32, space="memory", limit=50)
+        assert len(found) == 9
+    with opened(path) as memory:
+        memory.admin.reset(confirm=True)
+        assert memory.admin.doctor().ok

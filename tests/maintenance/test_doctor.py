@@ -187,7 +187,9 @@ def test_lowered_numbers_and_tags_are_told_and_stop_nothing(path: Path) -> None:
             db.execute(damage)
         db.close()
         with opened(path) as memory:
-            assert {finding.table for finding in memory.admin.doctor().findings} == {"sqlite_sequence"}
+            told = {finding.table for finding in memory.admin.doctor().findings}
+            assert "sqlite_sequence" in told
+            assert told <= {"sqlite_sequence", "index_work"}  # which is counted by these numbers
             assert memory.admin.doctor(repair=True).ok
             assert memory.add(f"I like newts, said {damage}", user_id="ana").status == "complete"
             assert memory.admin.doctor().ok

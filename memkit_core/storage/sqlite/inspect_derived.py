@@ -9,6 +9,7 @@ from typing import Any, Final
 from .changes import damaged
 from .driver import Connection
 from .inspection import Inspection
+from .pending import lost
 from .reindex import ROWS, UNITS, owners_in, stored_key, stored_terms
 from .rows import MEMORY, RETIRED, TURN, vector_sum
 from .seals import WORK_SUM
@@ -152,6 +153,8 @@ def inspect_work(connection: Connection, seen: Inspection) -> None:
         seen.derived("unit_stats", f"{owner}/{space}", "its tag is not the last one that is noted")
     for (sequence,) in connection.execute(DAMAGED_WORK):
         seen.derived("index_work", sequence, "it does not match its checksum")
+    if lost(connection):
+        seen.derived("index_work", "", "work was lost that no index has done")
     for (sequence,) in connection.execute(STRAY_WORK):
         seen.derived("index_work", sequence, "it is about nothing that is there")
 

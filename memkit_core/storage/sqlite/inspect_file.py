@@ -36,7 +36,7 @@ def inspect_meta(connection: Connection, seen: Inspection, schema_version: int) 
         elif checksum(key, value) == stored and key not in settings.KEYS:
             seen.truth("meta", key, "there is no such setting")
         elif checksum(key, value) != stored:
-            known = key in ("schema_version", "analyzer", "dimension") or any(
+            known = key in ("schema_version", "analyzer", "dimension", settings.WORK) or any(
                 checksum(name, value) == stored for name in settings.KEYS
             )
             seen.add("derived" if known else "truth", "meta", str(key), "it does not match its checksum")

@@ -29,6 +29,7 @@ from .inspect_truth import (
     inspect_owners,
 )
 from .inspection import Inspection, lenient
+from .pending import begin_anew, lost
 from .pool import SCHEMA_VERSION
 from .reindex import drop_strays, rebuild_owner
 from .rows import MEMORY, RETIRED, TURN
@@ -103,8 +104,8 @@ def repair(connection: Connection, step: Callable[[int], None]) -> None:
 
 
 def _repair_work(connection: Connection) -> None:
-    """Drop what is damaged. Which index lacks it is not certain: all that are known are to be rebuilt."""
-    if connection.execute(f"{DAMAGED_WORK} LIMIT 1").fetchone() is not None:
+    """Drop what is damaged. Which index lacks it, or what was lost, is not certain: all known are rebuilt."""
+    if lost(connection) or connection.execute(f"{DAMAGED_WORK} LIMIT 1").fetchone() is not None:
         every = "SELECT DISTINCT index_name FROM index_work"
         # What a damaged row says of its index is believed only if no sound one says anything.
         names = connection.execute(f"{every} WHERE sequence NOT IN ({DAMAGED_WORK})").fetchall()
@@ -112,6 +113,7 @@ def _repair_work(connection: Connection) -> None:
             settings.put(connection, settings.REBUILD + name, name)
         connection.execute(f"DELETE FROM index_work WHERE sequence IN ({DAMAGED_WORK})")
     connection.execute(f"DELETE FROM index_work WHERE sequence IN ({STRAY_WORK})")
+    begin_anew(connection)
 
 
 def _move(connection: Connection, seen: Inspection, table: str, row: int, owner: int) -> None:

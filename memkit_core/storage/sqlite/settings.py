@@ -13,7 +13,9 @@ COUNTS: Final = "counts"
 COUNTED: Final = ("meta", "owners", "usage")
 #: What the store is called towards indexes; made when the first one is attached.
 STORE_ID: Final = "store_id"
-KEYS: Final = ("schema_version", "analyzer", "embedding", "dimension", STORE_ID, COUNTS)
+#: How much index work was struck out; see ``pending``.
+WORK: Final = "index_work"
+KEYS: Final = ("schema_version", "analyzer", "embedding", "dimension", STORE_ID, COUNTS, WORK)
 REBUILD: Final = "rebuild:"
 
 Count = tuple[int, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from . import vectors as late_vectors
 from .annotate import annotate
 from .driver import Connection, Durability
 from .forks import register
+from .pending import begin_anew, strike_out
 from .pool import Pool
 from .prepare import prepare_batch, prepare_commit
 from .rows import find_owner, pack_vector
@@ -312,8 +314,10 @@ class SqliteStore(Upkeep):
         """See ``RecordStore.finish_index_work``."""
 
         def work(connection: Connection) -> None:
-            connection.executemany(
-                "DELETE FROM index_work WHERE index_name = ? AND sequence = ?", [(index, s) for s in done]
+            strike_out(
+                connection,
+                "index_name = ? AND sequence IN (SELECT value FROM json_each(?))",
+                (index, json.dumps([*done])),
             )
             connection.executemany(
                 "UPDATE index_work SET attempts = attempts + 1, last_error = ?"
@@ -360,6 +364,7 @@ class SqliteStore(Upkeep):
                 "DELETE FROM meta WHERE key NOT IN ('schema_version', 'analyzer', 'store_id')"
                 " AND key NOT LIKE 'rebuild:%'"
             )
+            begin_anew(connection)
             start_counts(connection)
 
         self._writer.run(work, after=_compact)

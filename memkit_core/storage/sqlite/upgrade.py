@@ -7,6 +7,7 @@ from typing import Final
 
 from .changes import note_everything
 from .driver import Connection
+from .pending import begin_anew
 from .rows import checksum, digest
 from .seals import NO_TALLY, USAGE_SUMMED, WORK_SUM, owner_seal
 from .settings import REBUILD, start_counts
@@ -40,6 +41,7 @@ def _add_checksums(connection: Connection) -> None:
             (text, owner_seal(kind, value, revision, created_at, text) if sound else seal, owner),
         )
     note_everything(connection)
+    begin_anew(connection)
     start_counts(connection)
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 from ...errors import IntegrityError
 from ...protocols import Inspected
 from . import settings, vectors
+from .pending import strike_out
 from .reindex import rebuild_terms
 from .rows import MEMORY, SPACE_NAMES, TURN, checksum
 from .seals import WORK_SUM, WORK_SUMMED
@@ -191,7 +192,7 @@ def _refs(connection: Connection, index: str) -> dict[str, bool]:
 
 
 def _enqueue(connection: Connection, index: str) -> int:
-    connection.execute("DELETE FROM index_work WHERE index_name = ?", (index,))
+    strike_out(connection, "index_name = ?", (index,))
     insert = f"INSERT INTO index_work ({WORK_SUMMED}, crc32) SELECT *, {WORK_SUM} FROM"
     memories = connection.execute(
         f"{insert} (SELECT ? AS index_name, v.owner AS owner, v.space AS space, v.unit AS unit,"

@@ -133,7 +133,21 @@ class Caller:
             return breaker
 
     async def _retried(self, rt: Sleeper, attempt: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await attempt()
+        except Exception as error:  # whatever it is, only what may pass is tried again
+            if self.policy.attempts == 1 or not is_transient(error):
+                raise
+            failed: list[Exception] = [error]
+
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+
+        async def again() -> T:
+            if (
+                failed
+            ):  # the first attempt was made without the machinery, which costs as much as a small write
+                raise failed.pop()
+            return await attempt()
 
         retrying = AsyncRetrying(
             sleep=rt.sleep,
@@ -142,7 +156,7 @@ class Caller:
             retry=retry_if_exception(is_transient),
             reraise=True,
         )
-        return await retrying(attempt)
+        return await retrying(again)
 
     def _pause(self, state: Any) -> float:
         """Seconds before the next attempt: a random part of a doubling span, behind what was asked for."""

@@ -203,7 +203,7 @@ def test_the_error_says_how_to_clean_a_text(memory):
         {"idempotency_key": ""},
         {"idempotency_key": 5},
         {"actor_id": ""},
-        {"memory_type": "procedural_memory"},
+        {"memory_type": "a_type_of_my_own"},
     ],
     ids=name_of,
 )

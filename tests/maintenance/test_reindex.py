@@ -151,7 +151,9 @@ def test_an_old_handle_cannot_mix_vectors(path: Path) -> None:
 def test_a_model_that_fails_midway_degrades_visibly_and_is_taken_up_again(path: Path) -> None:
     with opened(path, HashEmbeddings()) as memory:
         fill(memory)
-    faulty = FaultyEmbeddings(OtherEmbeddings(), faults=[None, "timeout"])
+    faulty = FaultyEmbeddings(
+        OtherEmbeddings(), faults=[None, *["timeout"] * 3]
+    )  # as many as there are attempts
     with opened(path, "none") as memory:
         result = memory.admin.reindex(embedder=faulty)
         assert not result.ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import copy
 import json
 import random
@@ -123,7 +124,10 @@ def near(value: Any, rng: random.Random) -> Any:
     if isinstance(value, dict):
         return {**value, rng.choice(["x", *value]): rng.choice(VALUES)}
     if isinstance(value, str) and len(value) > 30 and rng.random() < 0.5:
-        raw = bytearray(base64.b64decode(value + "==", validate=False))
+        try:
+            raw = bytearray(base64.b64decode(value + "==", validate=False))
+        except binascii.Error:  # no base64 at all: any bytes will do
+            raw = bytearray(value.encode())
         if raw:
             raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
         return base64.b64encode(raw).decode()

@@ -190,6 +190,8 @@ class Verbs:
             actor_id=actor,
             flags=0 if text is None else analysis.text_flags(text),
             reason="updated by the caller",
+            slot=record.slot,
+            attributes=record.attributes,
         )
         async with Account(self._rt, services, _scope_of(record).owner, "update") as account:
             embedded = await embed(account, services, [] if text is None else [text])

@@ -257,9 +257,19 @@ def _known(memories: Sequence[MemoryRecord], decision: Decision) -> MemoryChange
     )
 
 
+def said_at(fact: Fact, messages: Sequence[Message]) -> Micros:
+    """When a fact was last said."""
+    return max(messages[position].observed_at for position in positions(fact, messages))
+
+
+def lies_ahead(fact: Fact, messages: Sequence[Message]) -> bool:
+    """Whether a fact was still to come when it was said: a plan."""
+    return fact.event_time is not None and fact.event_time > said_at(fact, messages)
+
+
 def holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
     """Since when a fact holds: when it happened, at the latest when it was last said."""
-    said = max(messages[position].observed_at for position in positions(fact, messages))
+    said = said_at(fact, messages)
     return said if fact.event_time is None else min(said, fact.event_time)
 
 

@@ -49,11 +49,8 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
     rejected: list[Rejection] = []
     vetoed: dict[str, str] = {}
     written: list[str] = []
-    still: set[str] = set()  # what a veto left current cannot have ended earlier
+    still: set[str] = set()
     for change in plan.changes:
-        if isinstance(change, AmendMemory) and change.memory_id in still:
-            changes.append(None)
-            continue
         if not isinstance(change, _Proposed):
             changes.append(change)
             continue
@@ -72,8 +69,14 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             if after.text != before.text:
                 written.append(after.text)
     for number, planned in enumerate(changes):
+        if (vetoed or still) and isinstance(planned, AmendMemory):
+            changes[number] = None  # what was to come in between may not have come
+            continue
         heir = getattr(planned, "superseded_by", None)
-        if heir in vetoed:
+        if heir in vetoed and isinstance(planned, AddMemory):
+            # It was to end with what was vetoed: now it goes on.
+            changes[number] = replace(planned, valid_to=None, superseded_by=None)
+        elif heir in vetoed:
             reason = f"what would replace it was vetoed by {vetoed[heir]}"
             rejected.append(Rejection(item="DELETE", reason=reason))
             changes[number] = None

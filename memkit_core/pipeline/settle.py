@@ -27,7 +27,7 @@ from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
 from .recall import Recalled, recall
 from .services import Services
-from .slots import Slotted, settle_by_slots
+from .slots import Slotted, settle_by_slots, without_plans
 from .trust import screen
 from .vision import describe, from_images, restored, waiting
 
@@ -123,7 +123,8 @@ class Work:
             from_images(extracted.facts, request.messages), request.scope, services.policies.trust
         )
         grounded = await ground(rt, services, drawn, request.messages, earlier=earlier)
-        facts, rejected = grounded.facts, undescribed + extracted.rejected + untrusted + grounded.rejected
+        facts = without_plans(grounded.facts, request.messages)
+        rejected = undescribed + extracted.rejected + untrusted + grounded.rejected
         extracted = replace(extracted, facts=facts, rejected=rejected)
         texts = [message.content for message in request.messages] + [fact.text for fact in facts]
         embedded = await embed(rt, services, texts)

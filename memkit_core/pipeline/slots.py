@@ -18,7 +18,7 @@ from .. import analysis
 from ..protocols import AmendMemory, Query, RetireMemory, Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
-from .commit import holds_from
+from .commit import holds_from, lies_ahead, said_at
 from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
@@ -29,6 +29,10 @@ _BESIDE: Final = re.compile(
     r"|también|además|segund[oa]|otr[oa])\b|也|还|另",
     re.IGNORECASE,
 )
+
+
+#: What somebody has all along: the date in such a fact says nothing about since when it holds.
+_CONSTANT: Final = frozenset(("name", "birthday"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,18 @@ class Slotted:
         return frozenset(decision.fact for decision in self.decisions)
 
 
+def without_plans(facts: Sequence[Fact], messages: Sequence[Message]) -> tuple[Fact, ...]:
+    """The facts, of which those that were still to come fill no slot: where somebody will live is a plan."""
+    return tuple(
+        replace(fact, slot=None)
+        if fact.slot is not None
+        and lies_ahead(fact, messages)
+        and fact.slot.partition("\x1f")[0] not in _CONSTANT
+        else fact
+        for fact in facts
+    )
+
+
 async def settle_by_slots(
     rt: Runtime,
     services: Services,
@@ -79,29 +95,40 @@ async def settle_by_slots(
     """
     news: dict[int, tuple[Fact, Micros]] = {}
     for number, fact in enumerate(facts) if services.policies.decisions.slots else ():
-        since = holds_from(fact, messages)
-        ahead = fact.event_time is not None and fact.event_time > since  # a plan changes nothing yet
-        beside = _BESIDE.search(fact.text) is not None
-        if (
-            fact.slot is not None
-            and not ahead
-            and not beside
-            and trust_of(fact.origin, user_id=scope.user_id) == "trusted"
-        ):
-            news[number] = (fact, since)
+        if fact.slot is not None and _settles(fact, scope):
+            constant = fact.slot.partition("\x1f")[0] in _CONSTANT
+            news[number] = (fact, said_at(fact, messages) if constant else holds_from(fact, messages))
     if not news:
         return Slotted(), recalled
     keys = list(dict.fromkeys(str(fact.slot) for fact, _ in news.values()))
     query = Query(scope=scope, now=services.clock())
     found = await rt.call(lambda: services.store.slots(query, keys, history=True))
-    versions = {slot: [row for row in rows if row.trust == TRUSTED] for slot, rows in found.items()}
+    versions = {slot: [row for row in rows if _counts(row, query.now)] for slot, rows in found.items()}
     news = {
         number: (fact, since)
         for number, (fact, since) in news.items()
-        if not any(forbidden(fact, row) for row in versions.get(str(fact.slot), ()))
+        if not any(forbidden(fact, row) or _outweighs(row, fact) for row in versions.get(str(fact.slot), ()))
     }
     slotted = settle_slots(news, versions, most=adds * services.policies.decisions.max_destructive)
     return _joined(slotted, recalled)
+
+
+def _settles(fact: Fact, scope: Scope) -> bool:
+    """Whether code may settle a fact about a slot: it is believed, and says one thing only."""
+    trusted = trust_of(fact.origin, user_id=scope.user_id) == TRUSTED
+    return trusted and not _BESIDE.search(fact.text)
+
+
+def _outweighs(row: MemoryRecord, fact: Fact) -> bool:
+    """Whether what holds is borne out by its messages, and the fact is not by its own."""
+    return row.retired_at is None and row.support == "supported" and fact.support == "doubtful"
+
+
+def _counts(row: MemoryRecord, now: Micros) -> bool:
+    """Whether a version says something of its slot: not if it was taken back, or has expired."""
+    if row.trust != TRUSTED or (row.expires_at is not None and row.expires_at <= now):
+        return False
+    return row.retired_at is None or row.superseded_by is not None
 
 
 def _joined(slotted: Slotted, recalled: Recalled) -> tuple[Slotted, Recalled]:
@@ -142,6 +169,8 @@ def settle_slots(
         known = versions.get(slot, ())
         if not known and len(news) == 1:
             continue  # a memory without a slot may say the same: the model compares them
+        if sum(row.retired_at is None for row in known) > 1 or _at_once(news):
+            continue  # several values stand side by side: this is no matter of time alone
         line = _Line(known)
         for number, fact, since in sorted(news, key=lambda item: (item[2], item[0])):
             line.insert(number, fact, since)
@@ -150,6 +179,11 @@ def settle_slots(
             told = _left_alone(news)
         whole = _both(whole, told)
     return whole
+
+
+def _at_once(news: Sequence[tuple[int, Fact, Micros]]) -> bool:
+    """Whether different values begin at one instant: two addresses in one breath, not one after another."""
+    return len({since for _, _, since in news}) < len({analysis.text_key(fact.text) for _, fact, _ in news})
 
 
 def _left_alone(news: Sequence[tuple[int, Fact, Micros]]) -> Slotted:

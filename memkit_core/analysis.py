@@ -88,7 +88,8 @@ def _tokens(text: str) -> Iterator[tuple[str, bool]]:
             for start in range(len(cjk) - 1):
                 yield cjk[start : start + 2], True
         else:
-            word = _SUFFIX.sub("", word.replace("\u2019", "'"))
+            if "'" in word or "\u2019" in word:  # few words have one, and this is the innermost loop
+                word = _SUFFIX.sub("", word.replace("\u2019", "'"))
             if word not in _STOP:
                 word = word[:MAX_TERM_CHARS]
                 yield (_stem(word) if word.isascii() and word.isalpha() else word), True

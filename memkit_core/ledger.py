@@ -73,7 +73,8 @@ class Ledger:
         finally:
             with traffic:
                 self._moving -= 1
-                traffic.notify_all()
+                if self._resting:
+                    traffic.notify_all()
 
     @contextmanager
     def still(self) -> Generator[None]:

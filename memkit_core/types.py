@@ -8,7 +8,7 @@ at unit length.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from .checks import FIRST_MICROS as FIRST_MICROS
@@ -362,7 +362,13 @@ class Usage:
 
     def timed(self, milliseconds: float) -> Usage:
         """The same usage with the wall time of the whole operation."""
-        return replace(self, milliseconds=milliseconds)
+        return Usage(
+            chat_calls=self.chat_calls,
+            embedding_calls=self.embedding_calls,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            milliseconds=milliseconds,
+        )
 
 
 def period_of(period: str, moment: Micros) -> str:

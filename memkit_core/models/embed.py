@@ -217,14 +217,14 @@ class Embedder:
             raise self._misshapen(f"it returned an array of shape {matrix.shape} for {count} texts")
         if matrix.shape[0] != count:
             raise self._misshapen(f"it returned {matrix.shape[0]} vectors for {count} texts")
-        if not np.isfinite(matrix).all():
-            raise self._misshapen("it returned a vector with NaN or infinity")
         # Divided by the largest component first, so that squares neither overflow nor vanish.
         peak = np.abs(matrix).max(axis=1, keepdims=True)
+        if not np.isfinite(peak).all():  # whatever is not finite is the largest of its vector
+            raise self._misshapen("it returned a vector with NaN or infinity")
         if not peak.all():
             raise self._misshapen("it returned a vector of zeros")
         matrix = matrix / peak
-        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+        matrix /= np.sqrt(np.einsum("ij,ij->i", matrix, matrix))[:, None]
         self._learn(int(matrix.shape[1]))
         unit: Floats = matrix.astype(np.float32)
         return unit

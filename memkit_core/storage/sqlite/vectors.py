@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -83,6 +84,7 @@ def identity_of(connection: Connection) -> EmbeddingIdentity | None:
     return read_identity(row[0])
 
 
+@lru_cache(maxsize=8)  # every commit with a vector asks, and the text is the same for years
 def read_identity(value: str) -> EmbeddingIdentity:
     """The identity that a stored value names.
 
@@ -99,14 +101,17 @@ def read_identity(value: str) -> EmbeddingIdentity:
     return EmbeddingIdentity(model=stored["model"], dimension=stored["dimension"])
 
 
-def check_identity(connection: Connection, identity: EmbeddingIdentity | None) -> None:
+def check_identity(connection: Connection, identity: EmbeddingIdentity | None) -> EmbeddingIdentity | None:
     """Refuse vectors of another model than the store's, which may have moved since it was opened.
+
+    Returns:
+        The store's, None if it has none yet or no model was named.
 
     Raises:
         EmbeddingMismatchError: They are of another one. Nothing was changed.
     """
     if identity is None:
-        return
+        return None
     stored = identity_of(connection)
     if stored is not None and stored != identity:
         raise EmbeddingMismatchError(
@@ -114,12 +119,12 @@ def check_identity(connection: Connection, identity: EmbeddingIdentity | None) -
             f"{identity.model!r} ({identity.dimension}): use that model, or embed everything again with "
             "admin.reindex(embedder=...). Nothing was changed"
         )
+    return stored
 
 
 def set_identity(connection: Connection, identity: EmbeddingIdentity) -> None:
     """See ``RecordStore.set_embedding_identity``."""
-    check_identity(connection, identity)
-    if identity_of(connection) is None:
+    if check_identity(connection, identity) is None:
         claim_dimension(connection, identity.dimension)
         _write_identity(connection, identity)
 

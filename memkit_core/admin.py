@@ -230,9 +230,10 @@ class Admin:
         dry_run: bool = False,
         progress: bool = False,
     ) -> RollbackResult:
-        """Bring a scope's memories back to what was known at an earlier time.
+        """Bring a scope's memories back to what was known at an earlier time, of the present and of the past.
 
-        What was added later is retired, what was changed or deleted later is restored. Nothing is destroyed:
+        What was added later is retired, what was changed or deleted later is restored, and ``as_of`` any time
+        finds what it would have found then. Nothing is destroyed:
         the rollback is history like any other change, and another one to a time before it takes it back.
         Messages stay as they are, and so do batches that still wait for extraction.
 

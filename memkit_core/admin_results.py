@@ -47,10 +47,10 @@ class RollbackItem(Result):
     """What a rollback did to one memory.
 
     Attributes:
-        action: ``retire``: it was added later. ``revert``: it was changed later. ``restore``: it was deleted
-            later.
-        memory: What it says now; None if it is retired. ``previous_memory``: what it said before the
-            rollback; None if it was deleted.
+        action: ``retire``: it was added later. ``revert``: it was changed later, if only in what it said of
+            the past. ``restore``: it was deleted later.
+        memory: What it says now, or of the past; None if it is retired. ``previous_memory``: what it said
+            before the rollback; None if it was deleted.
     """
 
     id: str

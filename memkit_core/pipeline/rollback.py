@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ..errors import ConflictError
-from ..protocols import Change, Changed, ChangeSet, RestoreMemory, RetireMemory, Runtime
+from ..protocols import Change, Changed, ChangeSet, Runtime
 from ..results import StageFailure
 from ..types import MemoryRecord, Micros, Scope, to_datetime
 from .index import index_committed
+from .lifeline import changes_back, stretches
 from .services import Services
 
 #: Memories in one transaction; a rollback of more takes several.
@@ -24,24 +25,17 @@ class Step:
     """What a rollback does to one memory.
 
     Attributes:
-        now: The version that is current; None if it was deleted.
-        then: The version that was current at the time; None if it was not there yet.
+        action: ``retire`` what came later, ``revert`` what was changed, ``restore`` what was deleted later.
+        then: What it says again: the version that was current, else the last that held; None if none did.
+        now: What it says before the rollback, likewise; None if it was deleted.
+        changes: What brings it back, in this order.
     """
 
-    now: MemoryRecord | None
+    memory_id: str
+    action: Action
     then: MemoryRecord | None
-
-    @property
-    def memory_id(self) -> str:
-        """Which memory."""
-        either = self.now or self.then
-        assert either is not None  # else nothing was to be done
-        return either.memory_id
-
-    @property
-    def action(self) -> Action:
-        """``retire`` what came later, ``revert`` what was changed, ``restore`` what was deleted later."""
-        return "retire" if self.then is None else "restore" if self.now is None else "revert"
+    now: MemoryRecord | None
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,32 +46,33 @@ class RolledBack:
     failed: tuple[StageFailure, ...] = ()
 
 
-def plan_rollback(changed: Iterable[Changed]) -> tuple[Step, ...]:
+def plan_rollback(changed: Iterable[Changed], to: Micros) -> tuple[Step, ...]:
     """What brings memories back to what was known at a time, in the order given.
+
+    Not only what is current: what was said since of times that were over by then is taken back too.
 
     Args:
         changed: All that changed after that time.
+        to: The time.
     """
+    reason = f"rolled back to {to_datetime(to).isoformat()}"
     return tuple(
-        Step(now=one.current, then=one.before)
-        for one in changed
-        if (one.before is not None or one.current is not None) and not _same(one.before, one.current)
+        _step(one, changes) for one in changed if (changes := changes_back(one.then, one.now, reason))
     )
 
 
-def _same(then: MemoryRecord | None, now: MemoryRecord | None) -> bool:
-    """Whether the current version says what the earlier one said, so that nothing is left to do."""
-    if then is None or now is None:
-        return False
-    return _content(then) == _content(now)
-
-
-def _content(record: MemoryRecord) -> tuple[object, ...]:
-    return (
-        *(record.text, record.kind, dict(record.metadata), record.origin, record.trust, record.event_time),
-        *(record.valid_from, record.expires_at, record.slot, dict(record.attributes), record.support),
-        record.sources,
-    )
+def _step(one: Changed, changes: tuple[Change, ...]) -> Step:
+    held, holds = stretches(one.then), stretches(one.now)
+    said = held[-1].record if held else None
+    says = holds[-1].record if holds else None
+    action: Action
+    if one.before is not None:
+        action, says = ("restore", None) if one.current is None else ("revert", one.current)
+    elif one.current is not None or said is None:
+        action, said = "retire", None
+    else:
+        action = "revert"
+    return Step(memory_id=one.memory_id, action=action, then=said, now=says, changes=changes)
 
 
 async def rollback(
@@ -132,7 +127,7 @@ async def _read(
     changed: list[Changed] = []
     while page := await rt.call(lambda: next(pages, ())):
         changed += page
-    return state.revision, plan_rollback(changed)
+    return state.revision, plan_rollback(changed, to)
 
 
 async def _commit(
@@ -144,7 +139,7 @@ async def _commit(
         changes = ChangeSet(
             scope=scope,
             recorded_at=services.clock(),
-            changes=tuple(_change(one, to) for one in portion),
+            changes=tuple(change for one in portion for change in one.changes),
             expected_revision=revision,
             indexes=services.indexes,
         )
@@ -158,17 +153,3 @@ async def _commit(
             continue
         return portion
     raise AssertionError("the loop returns or raises")
-
-
-def _change(step: Step, to: Micros) -> Change:
-    reason = f"rolled back to {to_datetime(to).isoformat()}"
-    if step.then is not None:
-        return RestoreMemory(memory_id=step.memory_id, revision=step.then.revision, reason=reason)
-    assert step.now is not None  # a step has one of the two
-    # As far as is known again it never held: an earlier truth does not show it either.
-    return RetireMemory(
-        memory_id=step.memory_id,
-        expected_revision=step.now.revision,
-        valid_to=step.now.valid_from,
-        reason=reason,
-    )

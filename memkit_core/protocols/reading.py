@@ -114,11 +114,14 @@ class Changed:
     Attributes:
         before: The version that was current then, as it was known then; None if there was none.
         current: The version that is current now; None if there is none.
+        then, now: All its versions, as they were known then and as they are known now, by revision.
     """
 
     memory_id: str
     before: MemoryRecord | None
     current: MemoryRecord | None
+    then: tuple[MemoryRecord, ...] = ()
+    now: tuple[MemoryRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,11 +143,12 @@ class RecordStore(Protocol):
     def changed_since(
         self, scope: Scope, time: Micros, *, memory_ids: Collection[str] | None = None, page: int = 500
     ) -> Iterator[tuple[Changed, ...]]:
-        """The memories of a scope of which a version was recorded or retired after a time, by id, in pages.
+        """The memories of a scope of which a version was recorded, retired or amended after a time, by id,
+        in pages.
 
         Which they are is settled by the call; each page tells them as they stand when it is read, so what is
-        done about one page changes no other. Costs what changed, not what the owner has. An amendment
-        is no change.
+        done about one page changes no other. Costs what changed and what was ever amended, not what the
+        owner has.
 
         Args:
             memory_ids: None but these.

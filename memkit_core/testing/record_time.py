@@ -343,10 +343,22 @@ class TimeConformance:
         assert texts == {"new": "newest", "back": "old back", "added": "added"}
         some = store.changed_since(ANN, _at(10), memory_ids=["same", "new", "nowhere", "gone"])
         assert [one.memory_id for page in some for one in page] == ["gone", "new"]
+        versions = {
+            one.memory_id: ([row.text for row in one.then], [row.text for row in one.now])
+            for page in pages
+            for one in page
+        }
+        assert versions["new"] == (["old new"], ["old new", "newer", "newest"])
+        assert versions["back"] == (["old back"], ["old back", "old back"])
+        assert versions["over"] == ([], ["over"])
         every = [one for page in store.changed_since(ANN, T0 - 1) for one in page]
         assert {one.memory_id for one in every} == found.keys() | {same.memory_id}
         assert not any(one.before for one in every)
         assert list(store.changed_since(ANN, _at(22))) == []
+        commit(store, AmendMemory(memory_id="over", revision=1, valid_to=_at(20)), at=_at(23))
+        for among in (None, ["over", "same"]):
+            ((amended,),) = store.changed_since(ANN, _at(22), memory_ids=among)
+            assert [row.valid_to for row in (*amended.then, *amended.now)] == [_at(21), _at(20)]
         narrow = Scope(user_id="ann", agent_id="a")
         assert list(store.changed_since(narrow, _at(10))) == []
         assert list(store.changed_since(Scope(user_id="eve"), 0)) == []

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 
 from ...protocols import Changed, Query
 from ...types import MemoryRecord, Micros, Scope
-from .chronicle import as_known
 from .conditions import query_condition, scope_condition, version_condition
 from .driver import Connection
 from .reads import as_known_at, belonging
@@ -38,25 +37,29 @@ def slots(
 def changed_ids(
     connection: Connection, scope: Scope, time: Micros, among: Collection[str] | None
 ) -> list[str]:
-    """The memories of a scope of which a version was recorded or retired after a time, in order."""
+    """The memories of a scope of which a version was recorded, retired or amended after a time, in order."""
     owner, _ = find_owner(connection, scope)
     condition, values = scope_condition(scope, owner)
     if among is not None:
         rows = connection.execute(
             "SELECT DISTINCT m.memory_id FROM json_each(?) u CROSS JOIN memories m ON m.memory_id = u.value"
-            f" WHERE {condition} AND (m.recorded_at > ? OR m.retired_at > ?) ORDER BY 1",
-            (json.dumps(list(among), ensure_ascii=False), *values, time, time),
+            f" WHERE {condition} AND (m.recorded_at > ? OR m.retired_at > ? OR EXISTS"
+            " (SELECT 1 FROM amendments a WHERE a.unit = m.unit AND a.until > ?)) ORDER BY 1",
+            (json.dumps(list(among), ensure_ascii=False), *values, time, time, time),
         )
         return [memory_id for (memory_id,) in rows]
     # New memories that are current, later versions, and closed ones: each has an index that begins there.
+    # Amendments are rare enough to be read one after the other.
     rows = connection.execute(
         "SELECT m.memory_id FROM memories m INDEXED BY memories_listing"
         f" WHERE {condition} AND m.retired_at IS NULL AND m.created_at > ?"
         " UNION SELECT m.memory_id FROM memories m INDEXED BY memories_revised"
         f" WHERE {condition} AND m.revision > 1 AND m.recorded_at > ?"
         " UNION SELECT m.memory_id FROM memories m INDEXED BY memories_closed"
-        f" WHERE {condition} AND m.retired_at IS NOT NULL AND m.retired_at > ? ORDER BY 1",
-        (*values, time, *values, time, *values, time),
+        f" WHERE {condition} AND m.retired_at IS NOT NULL AND m.retired_at > ?"
+        " UNION SELECT m.memory_id FROM amendments a CROSS JOIN memories m ON m.unit = a.unit"
+        f" WHERE a.until > ? AND {condition} ORDER BY 1",
+        (*values, time, *values, time, *values, time, time, *values),
     )
     return [memory_id for (memory_id,) in rows]
 
@@ -67,15 +70,23 @@ def changed(connection: Connection, scope: Scope, time: Micros, ids: Sequence[st
     condition, values = scope_condition(scope, owner)
     rows = connection.execute(
         f"SELECT {M_RECORD_COLUMNS} FROM json_each(?) u CROSS JOIN memories m ON m.memory_id = u.value"
-        f" WHERE {condition} AND (m.retired_at IS NULL OR (m.recorded_at <= ? AND m.retired_at > ?))"
-        " ORDER BY m.revision",
-        (json.dumps(list(ids), ensure_ascii=False), *values, time, time),
+        f" WHERE {condition} ORDER BY m.revision",
+        (json.dumps(list(ids), ensure_ascii=False), *values),
     ).fetchall()
-    before: dict[str, MemoryRecord] = {}
-    current: dict[str, MemoryRecord] = {}
-    for record in belonging(records_of(connection, rows), scope):
-        if record.recorded_at <= time:  # of two that one instant knew, the later
-            before[record.memory_id] = as_known(record, (), time)
-        if record.retired_at is None:
-            current[record.memory_id] = record
-    return tuple(Changed(one, before.get(one), current.get(one)) for one in ids)
+    now: dict[str, tuple[MemoryRecord, ...]] = {}
+    then: dict[str, tuple[MemoryRecord, ...]] = {}
+    records = belonging(records_of(connection, rows), scope)
+    for record, earlier in zip(records, as_known_at(connection, records, time), strict=True):
+        now[record.memory_id] = (*now.get(record.memory_id, ()), record)
+        if record.recorded_at <= time:
+            then[record.memory_id] = (*then.get(record.memory_id, ()), earlier)
+    return tuple(
+        Changed(one, _current(then.get(one, ())), _current(now[one]), then.get(one, ()), now[one])
+        for one in ids
+        if one in now
+    )
+
+
+def _current(versions: Sequence[MemoryRecord]) -> MemoryRecord | None:
+    """The version without an end, if there is one; of two that one instant knew, the later."""
+    return next((one for one in reversed(versions) if one.retired_at is None), None)

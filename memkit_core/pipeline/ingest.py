@@ -39,6 +39,24 @@ _ROLES: Final[dict[str, Role]] = {
 }
 #: Where text may come from.
 ORIGINS: Final = ("user", "assistant", "tool", "document", "system", "image")
+#: Origins that text of a role may have: its own, and those that are believed less.
+_ORIGINS_OF: Final[dict[Role, tuple[str, ...]]] = {
+    "user": ORIGINS,
+    "system": ("system", "assistant", "tool", "document"),
+    "assistant": ("assistant", "tool", "document"),
+    "tool": ("tool", "document"),
+}
+_KEYS: Final = ("role", "content", "name", "observed_at", "origin")
+#: What providers and frameworks put into their message dicts beside these. It is nothing said.
+_PASSED_OVER: Final = frozenset(
+    (
+        "id type status model phase stop_reason stop_sequence usage cache_control "  # of the message itself
+        "tool_calls tool_call_id tool_name function_call invalid_tool_calls artifact is_error "
+        "refusal audio annotations prefix weight reasoning reasoning_content reasoning_details thinking "
+        "additional_kwargs response_metadata usage_metadata example"
+    ).split()
+)
+_KNOWN: Final = _PASSED_OVER | frozenset(_KEYS)
 #: What LangChain calls the type of a message that was put together from a stream.
 _CHUNKS: Final = {
     "HumanMessageChunk": "human",
@@ -111,20 +129,25 @@ def _message(
     if isinstance(item, Message):
         _check_ready(item, where)
         text = check_text(reader.stored(item, item.role, item.content), where)
-        return replace(item, content=text) if text.strip() else None
+        # "user" is what the field says where a caller says nothing: the role tells then.
+        origin = _origin(None if item.origin == "user" else item.origin, item.role, where)
+        return replace(item, content=text, origin=origin) if text.strip() else None
     name: object = None
     said: object = None
+    source: object = None
     if isinstance(item, str):
         role_name, content = "user", cast("object", item)
     elif isinstance(item, Mapping):
         row = cast("Mapping[str, Any]", item)
         if "role" not in row or not ("content" in row or "tool_calls" in row):
             raise UsageError(f"{where} needs the keys 'role' and 'content'")
+        _check_keys(row, where)
         role_name, content, name = row["role"], row.get("content"), row.get("name")
-        said = row.get("observed_at")
+        said, source = row.get("observed_at"), row.get("origin")
     elif _is_langchain(item):
         message = cast("Any", item)
         role_name, content, name = message.type, message.content, getattr(message, "name", None)
+        source = getattr(message, "origin", None)  # it takes fields of its user's own
         role_name = _CHUNKS.get(role_name, role_name)
         if role_name == "chat":  # LangChain's ChatMessage names its role itself
             role_name = message.role
@@ -149,9 +172,34 @@ def _message(
         actor_id=speaker,
         observed_at=time[0] if said is None else parse_time(said, f"{where}: observed_at"),
         zone=time[1] if said is None else zone_of(said),
-        origin=role,
+        origin=_origin(source, role, where),
         images=images,
     )
+
+
+def _check_keys(row: Mapping[str, Any], where: str) -> None:
+    """A key that memkit does not know may mean something to its caller: it is not passed over in silence."""
+    unknown = [key for key in cast("Mapping[object, object]", row) if key not in _KNOWN]
+    if unknown:
+        shown = ", ".join(f"{key!r:.40}" for key in unknown[:5])
+        raise UsageError(
+            f"{where}: unknown keys: {shown}; memkit reads {', '.join(_KEYS)}, and passes over what "
+            "providers add, such as tool_calls or id; what is yours goes into add(metadata=…)"
+        )
+
+
+def _origin(given: object, role: Role, where: str) -> str:
+    """Where a text comes from: its role says it, unless its caller names what is believed less."""
+    if given is None:
+        return role
+    if given not in ORIGINS:
+        raise UsageError(f"{where}: origin is one of {', '.join(ORIGINS)}, not {given!r:.40}")
+    allowed = _ORIGINS_OF[role]
+    if given not in allowed:
+        raise UsageError(
+            f"{where}: text of the role {role} is not of origin {given!r}; it may be {', '.join(allowed)}"
+        )
+    return str(given)
 
 
 def _check_ready(message: Message, where: str) -> None:

@@ -82,19 +82,20 @@ def test_the_wheel_holds_every_file_of_the_package(
     wheel: zipfile.ZipFile, tracked: list[Path], source_root: Path
 ) -> None:
     names = set(wheel.namelist())
-    package = {
-        path.relative_to(source_root).as_posix()
-        for path in tracked
-        if source_root / "memkit_core" in path.parents
-    }
-    assert package, "no tracked file in memkit_core/"
-    assert package <= names, f"missing: {sorted(package - names)}"
-    assert "memkit_core/py.typed" in names
+    roots = {"memkit_core": source_root, "memkit_langgraph": source_root / "integrations"}
+    for name, root in roots.items():
+        package = {path.relative_to(root).as_posix() for path in tracked if root / name in path.parents}
+        assert package, f"no tracked file in {name}/"
+        assert package <= names, f"missing: {sorted(package - names)}"
+        assert f"{name}/py.typed" in names
 
 
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"memkit_core"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "memkit_core",
+        "memkit_langgraph",
+    }
     assert not [name for name in wheel.namelist() if "__pycache__" in name or name.endswith((".db", ".pyc"))]
 
 

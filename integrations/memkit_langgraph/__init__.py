@@ -1,0 +1,3 @@
+"""memkit for LangGraph: the long-term store, the checkpoint saver and nodes, on one database."""
+
+from __future__ import annotations

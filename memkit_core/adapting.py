@@ -1,0 +1,58 @@
+"""What a memory lends to an adapter of a framework: both of its faces and the stores beside its memories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from .async_memory import AsyncMemory
+from .engine import Engine
+from .errors import UsageError
+from .memory import Memory
+
+if TYPE_CHECKING:
+    from .types import EmbeddingCalls
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """One open engine, as an adapter sees it. It is closed by whoever opened the memory.
+
+    Attributes:
+        memory: Its blocking face.
+        amemory: Its asynchronous face.
+    """
+
+    memory: Memory
+    amemory: AsyncMemory
+    _engine: Engine
+
+    @property
+    def location(self) -> str:
+        """Where the store is, without secrets."""
+        return self._engine.services.store.location
+
+    @property
+    def embedder(self) -> EmbeddingCalls | None:
+        """The embedding model of the memories: vectors of unit length, float32. None without one."""
+        return self._engine.services.embedder
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """What a blocking function returns, called on a storage thread of the engine."""
+        return await self._engine.suspending.call(function)
+
+
+def lend(memory: Memory | AsyncMemory) -> Lent:
+    """What an open memory lends to an adapter.
+
+    Raises:
+        UsageError: It is no memory, or it is closed.
+    """
+    if not isinstance(cast("object", memory), Memory | AsyncMemory):
+        raise UsageError(f"an adapter needs a Memory or an AsyncMemory, not {type(memory).__name__}")
+    engine = memory._engine  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - lent on purpose
+    engine.check_open()
+    return Lent(Memory.over(engine), AsyncMemory.over(engine), engine)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from ..analysis import estimate_tokens
 from ..types import Message
+from .borders import pieces, sentences, word_start
 
 #: What a message costs beside its text: number, time, role, quotes.
 LINE_TOKENS: Final = 16
 #: A chunk that is smaller is not cut any further.
 _LEAST_TOKENS: Final = 3 * LINE_TOKENS
-_SEGMENT: Final = re.compile(
-    r"[^.!?\n\u3002\uff01\uff1f]*[.!?\n\u3002\uff01\uff1f]+\s*|[^.!?\n\u3002\uff01\uff1f]+"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,9 @@ def _carried(before: Sequence[Message], budget: int) -> tuple[Message, ...]:
         cost = estimate_tokens(message.content)
         if cost > left:
             if not carried and left > 0:
-                carried.append(replace(message, content="\u2026" + message.content[-left:].lstrip()))
+                text = message.content
+                end = text[word_start(text, len(text) - left) :].lstrip()
+                carried.append(replace(message, content="\u2026" + end))
             break
         carried.append(message)
         budget = left - cost
@@ -115,20 +114,19 @@ def _carried(before: Sequence[Message], budget: int) -> tuple[Message, ...]:
 
 
 def _parts(text: str, limit: int) -> list[str]:
-    """A text in parts of at most ``limit`` estimated tokens that end where a sentence or paragraph does."""
+    """A text in parts of at most ``limit`` estimated tokens that end where a sentence does, or a word.
+
+    Joined they are the text, without parts that are nothing but white space.
+    """
     if not text.strip():
         return []
     if estimate_tokens(text) <= limit:
         return [text]
     parts: list[str] = []
     size = limit + 1
-    for segment in _SEGMENT.findall(text):
+    for sentence in sentences(text):
         # A sentence that is too long by itself is cut; a character is never more than a token.
-        for piece in (
-            [segment[at : at + limit] for at in range(0, len(segment), limit)]
-            if (estimate_tokens(segment) > limit)
-            else [segment]
-        ):
+        for piece in pieces(sentence, limit) if estimate_tokens(sentence) > limit else [sentence]:
             cost = estimate_tokens(piece)
             if size + cost > limit:
                 parts.append("")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any, Final, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from .checks import check_text
 from .errors import ConfigError, MissingDependencyError
@@ -65,6 +67,33 @@ def _instructions(text: str) -> str:
     return check_text(text, "it")
 
 
+@lru_cache(maxsize=256)
+def searcher(expression: str) -> Callable[[str], bool]:
+    """Whether a regular expression is found in a text, in time that grows with the text and no faster.
+
+    Raises:
+        ValueError: The expression is none, is too large, or looks around or back, which takes longer.
+    """
+    try:
+        shape = SchemaValidator(core_schema.str_schema(pattern=expression, regex_engine="rust-regex"))
+    except SchemaError as error:
+        reason = str(error).strip().rpartition("\n")[2]
+        raise ValueError(f"the pattern {expression!r:.80} cannot be used: {reason:.200}") from None
+    return lambda text: shape.isinstance_python(text)
+
+
+def _patterns(schema: object) -> Iterator[str]:
+    """The regular expressions of a JSON schema."""
+    if isinstance(schema, dict):
+        for key, value in cast("dict[str, object]", schema).items():
+            if key == "pattern" and isinstance(value, str):
+                yield value
+            yield from _patterns(value)
+    elif isinstance(schema, list):
+        for value in cast("list[object]", schema):
+            yield from _patterns(value)
+
+
 def _check_fields(fields: dict[str, Any]) -> None:
     """Whether a JSON schema describes an object, in one piece and in moderate size."""
     try:
@@ -81,6 +110,10 @@ def _check_fields(fields: dict[str, Any]) -> None:
         raise ValueError('it begins {"type": "object", "properties": {…}}')
     if '"$ref"' in text or '"$dynamicRef"' in text:
         raise ValueError("references are not followed: write the schema in one piece")
+    if '"patternProperties"' in text:
+        raise ValueError("patternProperties are not known here: name the properties")
+    for expression in _patterns(fields):
+        searcher(expression)
     try:
         jsonschema.Draft202012Validator.check_schema(fields)
     except jsonschema.SchemaError as error:
@@ -92,8 +125,9 @@ class Kind(Part):
 
     Attributes:
         description: What belongs to it; the model reads this.
-        fields: JSON schema (``{"type": "object", "properties": …}``, draft 2020-12, without ``$ref``) of what
-            such a fact states beside its text; it ends up in ``item.attributes``. None: text alone. Needs the
+        fields: JSON schema (``{"type": "object", "properties": …}``, draft 2020-12, without ``$ref`` and
+            ``patternProperties``) of what such a fact states beside its text; it ends up in
+            ``item.attributes``. A ``pattern`` neither looks around nor back. None: text alone. Needs the
             extra ``models``.
     """
 

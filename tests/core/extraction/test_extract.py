@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from memkit_core import AsyncMemory, ConfigError, Memory, MemoryConfig, UsageError
 from memkit_core.analysis import estimate_tokens
+from memkit_core.pipeline.attributes import problem_with
 from memkit_core.pipeline.chunks import chunks
 from memkit_core.pipeline.extract import slot_key
 from memkit_core.policies import ExtractionPolicy, Kind
@@ -122,11 +123,56 @@ def test_bad_names_of_kinds_are_configuration_errors(kinds, message):
         ({"type": "object", "properties": {"a": {"$ref": "https://example.org/x"}}}, "references"),
         ({"type": "object", "properties": {"a": {"description": "x" * 9_000}}}, "limit"),
         ({"type": "object", "properties": {"a": {"default": {1}}}}, "not JSON"),
+        ({"type": "object", "properties": {}, "patternProperties": {"a": {}}}, "name the properties"),
+        *(
+            (
+                {"type": "object", "properties": {"default": {"pattern": pattern}}},
+                "cannot be used|no JSON schema",
+            )
+            for pattern in ("(?<=a)b", r"(a)\1", "a(?!b)", "a{1000}{1000}{1000}", "(")
+        ),
     ],
 )
 def test_bad_schemas_are_configuration_errors(fields, message):
     with pytest.raises(ConfigError, match=message):
         Kind(description="x", fields=fields)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "^(a|a)*$", "^(a|aa)+$", "(.*a){20}$", "^(([a-z])+.)+[A-Z]([a-z])+$"]
+)
+def test_no_pattern_takes_long(opened, pattern):
+    fields = {"type": "object", "properties": {"code": {"type": "string", "pattern": pattern}}}
+    memory = opened(
+        facts(
+            fact("Ana has a code", 0, kind="code", attributes={"code": "a" * 40 + "!"}),
+            fact("Ana has a long code", 0, kind="code", attributes={"code": "a" * 8_000 + "!"}),
+        ),
+        policy=ExtractionPolicy(kinds={"code": Kind(description="a code", fields=fields)}),
+    )
+    result = memory.add("I have a code, a long code", user_id="u")
+    assert {i.memory: i.attributes for i in memory.get_all(user_id="u")} == {
+        "Ana has a code": {},
+        "Ana has a long code": {},
+    }
+    assert [r.reason for r in result.rejected] == [
+        "its attributes do not fit the kind 'code' (code: pattern): kept without them"
+    ] * 2
+
+
+def test_patterns_are_found_anywhere_in_a_text():
+    fields = {
+        "type": "object",
+        "properties": {"day": {"type": ["string", "null"], "pattern": r"\d{4}-\d\d"}},
+        "additionalProperties": False,
+    }
+    assert Kind(description="x", fields=fields)
+    assert problem_with({"day": "on 2024-05-07"}, fields) is None
+    assert problem_with({"day": None}, fields) is None
+    assert problem_with({"day": "in May"}, fields) == "day: pattern"
+    assert problem_with({"other": 1}, fields) == "as a whole: additionalProperties"
+    regex = {"type": "object", "properties": {"a": {"type": "string", "format": "regex"}}}
+    assert problem_with({"a": "(" * 8_000}, regex) is None
 
 
 def test_a_description_says_something():

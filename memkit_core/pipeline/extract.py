@@ -21,7 +21,7 @@ from .chunks import Chunk, chunks, halves
 from .echo import drop_echoes, without_recalled
 from .halving import in_halves
 from .services import Services
-from .trust import origin_of
+from .voices import Voices
 from .when import event_time
 
 _NO_STATEMENT: Final = FLAG_QUESTION | FLAG_SMALLTALK
@@ -204,15 +204,18 @@ async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Ch
         raise
     facts: list[Fact] = []
     rejected = [Rejection(item=item, reason="not a fact of the expected shape") for item in answer.rejected]
+    voices = Voices([*((-1, message) for message in chunk.earlier), *chunk.pieces])
     for item in answer.value.facts:
-        fact, problems = _fact(item, work, chunk)
+        fact, problems = _fact(item, work, chunk, voices)
         rejected += [Rejection(item=item.text, reason=problem) for problem in problems]
         if fact is not None:
             facts.append(fact)
     return Extracted(facts=tuple(facts), rejected=tuple(rejected), usage=answer.usage)
 
 
-def _fact(item: prompts.ExtractedFact, work: _Work, chunk: Chunk) -> tuple[Fact | None, list[str]]:
+def _fact(
+    item: prompts.ExtractedFact, work: _Work, chunk: Chunk, voices: Voices
+) -> tuple[Fact | None, list[str]]:
     """What the model states with what follows from the cited messages, and what is wrong with it."""
     text = clean_text(item.text).strip()
     if not text:
@@ -239,7 +242,7 @@ def _fact(item: prompts.ExtractedFact, work: _Work, chunk: Chunk) -> tuple[Fact 
         context=chunk.span,
         event_time=when.time,
         actor_id=actor,
-        origin=origin_of(text, cites, [*((-1, message) for message in chunk.earlier), *chunk.pieces]),
+        origin=voices.origin(text, cites),
         slot=slot_key(item.slot, item.about, actor),
         attributes=attributes,
     )

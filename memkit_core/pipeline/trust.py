@@ -5,15 +5,13 @@ Trust goes by where a text comes from and whose memory it is for, never by what 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from .. import analysis
 from ..filters import Comparison, Exists, Filter, walk
 from ..policies import TrustPolicy
 from ..results import Rejection
-from ..types import FLAG_QUESTION, Fact, MemoryRecord, Message, Scope
+from ..types import Fact, MemoryRecord, Scope
 
 TRUSTED: Final = "trusted"
 UNTRUSTED: Final = "untrusted"
@@ -23,11 +21,6 @@ _ORDER: Final = ("document", "tool", "assistant", "system", "image", "user")
 #: The owner's own side. An assistant's word, and its operator's, count where no user is concerned.
 _OWN: Final = frozenset(("user", "image"))
 _OWN_WITHOUT_USER: Final = _OWN | {"assistant", "system"}
-#: How many times as many of a fact's words a text must hold that the fact does not cite, to be taken for its
-#: source. An assistant repeats what its user said.
-_MARGIN: Final = {"document": 1, "tool": 1, "assistant": 2}
-#: What a fact calls its speaker says nothing about where it comes from.
-_SPEAKER: Final = frozenset(("user", "speaker", "assistant", "agent"))
 
 
 def trust_of(origin: str, *, user_id: str | None) -> str:
@@ -38,55 +31,6 @@ def trust_of(origin: str, *, user_id: str | None) -> str:
 def least_trusted(origins: Iterable[str]) -> str:
     """The origin that is believed least; an unknown one is believed less than any other."""
     return min(origins, key=lambda origin: _ORDER.index(origin) if origin in _ORDER else -1)
-
-
-def origin_of(text: str, cites: Collection[int], messages: Sequence[tuple[int, Message]]) -> str:
-    """Where a fact comes from: it is the user's word only if nothing less trusted can be behind it.
-
-    Of the messages it cites the least trusted decides; without citations, of all that were shown. A
-    question states nothing, so an assistant's question that the user's cited message answers does not count.
-    Citations are the model's word, and a text may have asked it for false ones: where the fact's words are
-    rather those of a less trusted message than of those it cites, it is that one's.
-
-    Args:
-        text: The fact.
-        cites: Numbers of messages.
-        messages: What the model was shown, in order, each with its number; parts of a long one share it.
-    """
-    cited = [message for number, message in messages if number in cites]
-    if not cited:
-        return least_trusted(message.origin for _, message in messages)
-    asked = _answered(cites, messages)
-    said = least_trusted(
-        message.origin for number, message in messages if number in cites and number not in asked
-    )
-    words = frozenset(analysis.query_terms(text)) - _SPEAKER
-    own = len(words & _words(cited))
-    suspects = [
-        message.origin
-        for number, message in messages
-        if number not in cites
-        and number not in asked
-        and message.origin in _MARGIN
-        and len(words & _words([message])) > _MARGIN[message.origin] * own
-    ]
-    return least_trusted([said, *suspects])
-
-
-def _answered(cites: Collection[int], messages: Sequence[tuple[int, Message]]) -> set[int]:
-    """The assistant's questions that a cited message of the user answers."""
-    return {
-        number
-        for (number, message), (following, answer) in pairwise(messages)
-        if message.origin == "assistant"
-        and answer.origin == "user"
-        and following in cites
-        and analysis.text_flags(message.content) & FLAG_QUESTION
-    }
-
-
-def _words(messages: Iterable[Message]) -> frozenset[str]:
-    return frozenset(term for message in messages for term in analysis.unit_terms(message.content))
 
 
 def screen(

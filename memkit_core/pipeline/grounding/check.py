@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -65,6 +66,42 @@ def foreign_to(text: str, known: Sequence[str], evidence: Evidence) -> tuple[str
         if name not in joined and not _wide_name_known(name, evidence)
     ]  # fmt: skip
     return tuple(dict.fromkeys(found))[:_MAX_DOUBTS]
+
+
+def told_by(text: str, own: Evidence, backing: Sequence[Reading], other: Evidence) -> bool:
+    """Whether a name, number or date of a text is in the other evidence and not in its own, or whether its
+    own says the opposite and the other does not.
+
+    The name that a text begins with does not count: an assistant may call its user by name.
+
+    Args:
+        text: The fact.
+        own: What it rests on.
+        backing: What else may hold its names, numbers and dates.
+        other: What it may come from instead.
+    """
+    if _negations(claim := _Claim(text), own) and not _negations(claim, other):
+        return True
+    own = replace(own, cited=[*own.cited, *backing])
+    begins = claim.tokens[0].start if claim.tokens else 0
+    for run in claim.names:
+        for name in run[:_MAX_CLAIMS] if run[0].start != begins else ():
+            if not _name_known(name, run, claim, own) and _name_known(name, run, claim, other):
+                return True
+    if any(
+        _wide_name_known(name, other) and not _wide_name_known(name, own)
+        for name in claim.wide_names
+        if not claim.text.startswith(name)
+    ):
+        return True
+    if any(
+        _number_known(number, claim, other) and not _number_known(number, claim, own)
+        for number in claim.numbers
+        if number.text
+    ):
+        return True
+    dates = claim.dates.partials[:_MAX_CLAIMS]
+    return any(_date_known(date, other) and not _date_known(date, own) for date in dates)
 
 
 class _Claim:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from memkit_core.filters import parse_filter
-from memkit_core.pipeline.trust import hides_untrusted, least_trusted, origin_of, screen, trust_of
+from memkit_core.pipeline.trust import hides_untrusted, least_trusted, screen, trust_of
+from memkit_core.pipeline.voices import Voices
 from memkit_core.policies import TrustPolicy
 from memkit_core.types import Fact, Message, Scope
 
@@ -68,12 +71,51 @@ def test_the_least_trusted_origin_decides() -> None:
     ],
 )
 def test_origin(fact: str, cites: list[int], turns: list[tuple[str, str]], origin: str) -> None:
-    assert origin_of(fact, cites, said(*turns)) == origin
+    assert Voices(said(*turns)).origin(fact, cites) == origin
 
 
 def test_what_was_said_before_can_be_a_source_too() -> None:
     before = [(-1, message) for _, message in said(("tool", "Ana owes Eve 900"))]
-    assert origin_of("Ana owes Eve 900", [0], [*before, *said(("user", "Look it up"))]) == "tool"
+    voices = Voices([*before, *said(("user", "Look it up"))])
+    assert voices.origin("Ana owes Eve 900", [0]) == "tool"
+
+
+def cases(name: str) -> list[tuple[str, bool, list[tuple[str, str]], int]]:
+    """A fact, whether it is its user's, what was said, and the message it cites."""
+    found: list[tuple[str, bool, list[tuple[str, str]], int]] = []
+    for line in (Path(__file__).parent / "citations.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        kind, sign, turns, fact = line.split(" | ")
+        parts = [part.partition(": ") for part in turns.split(" // ")]
+        (cited,) = (n for n, part in enumerate(parts) if part[0].startswith(">"))
+        if kind == name:
+            found.append((fact, sign == "+", [(one.lstrip(">"), text) for one, _, text in parts], cited))
+    return found
+
+
+@pytest.mark.parametrize(("fact", "own", "turns", "cited"), cases("tuned"))
+def test_false_citations(fact: str, own: bool, turns: list[tuple[str, str]], cited: int) -> None:
+    assert (Voices(said(*turns)).origin(fact, [cited]) == "user") == own
+
+
+def test_what_the_documentation_says_of_false_citations(source_root: Path) -> None:
+    told = (source_root / "docs" / "howto" / "trust.md").read_text(encoding="utf-8")
+    for name, label in (("tuned", "tuned"), ("held", "held out")):
+        seen = [
+            (own, Voices(said(*turns)).origin(fact, [cited]) == "user")
+            for fact, own, turns, cited in cases(name)
+        ]
+        alarms, mine = sum(own and not kept for own, kept in seen), sum(own for own, _ in seen)
+        caught, theirs = sum(not own and not kept for own, kept in seen), sum(not own for own, _ in seen)
+        assert f"| {label} | {alarms} of {mine} | {caught} of {theirs} |" in told
+
+
+def test_an_own_word_in_another_message_of_the_user_is_no_borrowed_one() -> None:
+    turns = said(
+        ("user", "My sister is called Clara"), ("user", "She marries in May"), ("tool", "Clara: 5 hits")
+    )
+    assert Voices(turns).origin("Ana's sister Clara marries in May", [1]) == "user"
 
 
 def test_a_filter_on_trust_asks_for_what_is_untrusted() -> None:

@@ -229,3 +229,22 @@ def test_what_comes_with_a_poisoned_session_is_undone(open_memory: Open) -> None
     assert trusted(memory) != before
     memory.admin.rollback(user_id="u", to=start)
     assert [row[:2] for row in trusted(memory)] == [row[:2] for row in before]
+
+
+def test_a_word_of_the_user_covers_for_nobody_elses(open_memory: Open) -> None:
+    memory = open_memory(
+        [
+            {"facts": [{"text": "The user likes green tea", "cites": [0]}]},
+            {"facts": [{"text": "The user likes green tea and lives with Mallory", "cites": [0]}]},
+            {"decisions": [{"fact": 0, "op": "UPDATE", "target": 0}]},
+        ]
+    )
+    memory.add("I like green tea", user_id="u")
+    before = trusted(memory)
+    said = [("user", "I still like green tea. Find me a shop"), ("assistant", "You live with Mallory now.")]
+    result = memory.add(said, user_id="u")
+    assert [change.event for change in result.results] == ["ADD"]
+    held = memory.get_all(user_id="u", filters={"trust": "untrusted"})
+    assert [item.origin for item in held] == ["assistant"]
+    assert "cannot change what a user said" in result.rejected[0].reason
+    assert trusted(memory) == before

@@ -1,0 +1,134 @@
+"""Whose word a fact is, of the messages that a model was shown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+from .. import analysis
+from ..types import FLAG_QUESTION, Message
+from .grounding.check import told_by
+from .grounding.evidence import Evidence, Reading, Readings
+from .grounding.words import stem
+from .trust import least_trusted
+
+#: How many times as many of a fact's words a text must hold that the fact does not cite, to be taken for its
+#: source. An assistant repeats what its user said.
+_MARGIN: Final = {"document": 1, "tool": 1, "assistant": 2}
+#: So many words of a fact that only such a text has are its own, however many are the user's. An assistant
+#: says in other words what its user said, and more of them.
+_NEW_WORDS: Final = {"document": 2, "tool": 2, "assistant": 4}
+#: What a fact calls its speaker says nothing about where it comes from.
+_SPEAKER: Final = frozenset(("user", "speaker", "assistant", "agent"))
+#: Origins that are the owner's own side, whatever a fact cites.
+_OWN: Final = frozenset(("user", "image"))
+
+
+class Voices:
+    """The messages of one prompt, asked whose word a fact is; what is worked out of them is kept.
+
+    Args:
+        messages: What the model was shown, in order, each with its number; parts of a long one share it.
+    """
+
+    def __init__(self, messages: Sequence[tuple[int, Message]]) -> None:
+        self._messages = messages
+        self._words = [frozenset(analysis.unit_terms(message.content)) for _, message in messages]
+
+    def origin(self, text: str, cites: Collection[int]) -> str:
+        """Where a fact comes from: it is the user's word only if nothing less trusted can be behind it.
+
+        Of the messages it cites the least trusted decides; without citations, of all that were shown. A
+        question states nothing, so an assistant's question that the user's cited message answers does not
+        count. Citations are the model's word, and a text may have asked it for false ones: where the fact's
+        words are rather those of a less trusted message than of those it cites, or where a name, a number, a
+        date, a denial or several words of it stand in such a message alone, it is that one's.
+
+        Args:
+            text: The fact.
+            cites: Numbers of messages.
+        """
+        cited = [place for place, (number, _) in enumerate(self._messages) if number in cites]
+        if not cited:
+            return least_trusted(message.origin for _, message in self._messages)
+        asked = self._answered(cites)
+        said = least_trusted(
+            message.origin for number, message in self._messages if number in cites and number not in asked
+        )
+        words = frozenset(analysis.query_terms(text)) - _SPEAKER
+        own = words & self._said(cited)
+        suspects = [
+            message.origin
+            for place, (number, message) in enumerate(self._messages)
+            if number not in cites
+            and number not in asked
+            and message.origin in _MARGIN
+            and least_trusted([said, message.origin]) != said
+            and self._behind(place, text, words, len(own), cited)
+        ]
+        return least_trusted([said, *suspects])
+
+    def _behind(self, place: int, text: str, words: frozenset[str], own: int, cited: Sequence[int]) -> bool:
+        """Whether a message that is not cited is what a fact comes from, in whole or in part."""
+        origin, theirs = self._messages[place][1].origin, words & self._words[place]
+        if len(theirs) > _MARGIN[origin] * own:
+            return True
+        if not theirs:
+            return False
+        if self._new(text, place) >= _NEW_WORDS[origin]:
+            return True
+        mine = self._readings.evidence(cited)
+        before = [one for one in mine.before if one.message.origin not in ("tool", "document")]
+        other = self._readings.evidence([place])
+        return told_by(
+            text,
+            replace(mine, before=before),
+            self._own_readings,
+            Evidence(other.cited[-1:], {}, (), other.speakers),
+        )
+
+    def _new(self, text: str, place: int) -> int:
+        """How many words of a text a message has that no user's message has, in whatever inflection."""
+        return len((_content(text) & self._stems[place]) - self._own_stems)
+
+    @cached_property
+    def _own(self) -> list[int]:
+        return [n for n, (_, message) in enumerate(self._messages) if message.origin in _OWN]
+
+    @cached_property
+    def _own_readings(self) -> list[Reading]:
+        return [self._readings.evidence([place]).cited[-1] for place in self._own]
+
+    @cached_property
+    def _stems(self) -> list[frozenset[str]]:
+        return [_content(message.content) for _, message in self._messages]
+
+    @cached_property
+    def _own_stems(self) -> frozenset[str]:
+        return frozenset(word for place in self._own for word in self._stems[place])
+
+    @cached_property
+    def _readings(self) -> Readings:
+        return Readings([message for _, message in self._messages])
+
+    def _answered(self, cites: Collection[int]) -> set[int]:
+        """The assistant's questions that a cited message of the user answers."""
+        return {
+            number
+            for (number, message), (following, answer) in pairwise(self._messages)
+            if message.origin == "assistant"
+            and answer.origin == "user"
+            and following in cites
+            and analysis.text_flags(message.content) & FLAG_QUESTION
+        }
+
+    def _said(self, places: Iterable[int]) -> frozenset[str]:
+        return frozenset(term for place in places for term in self._words[place])
+
+
+def _content(text: str) -> frozenset[str]:
+    """The words of a text that say something: without inflection, in Chinese every two characters."""
+    return frozenset(stem(term) if term.isascii() else term for term in analysis.query_terms(text))

@@ -101,6 +101,7 @@ def _change_line(change: MemoryChange) -> Text:
         "UPDATE": ("updated", "magenta"),
         "DELETE": ("deleted", "red"),
         "NONE": ("unchanged", "dim"),
+        "AMEND": ("amended", "magenta"),
     }[change.event]
     line = Text(f"    {label:<10} {change.memory}", style=style)
     if change.event == "UPDATE" and change.previous_memory:

@@ -286,9 +286,10 @@ class MemoryChange(Result):
     """What became of one fact, or of one memory.
 
     Attributes:
-        event: ADD, UPDATE, DELETE, or NONE (it was known already; ``id`` is the memory that says it, None
-            if the model did not name one).
-        previous_memory: The text before an UPDATE or DELETE.
+        event: ADD, UPDATE, DELETE, NONE (it was known already; ``id`` is the memory that says it, None
+            if the model did not name one), or AMEND (an earlier value held for a shorter time than was
+            thought; ``revision`` says which, its text stays).
+        previous_memory: The text before an UPDATE, DELETE or AMEND.
         support: As in ``MemoryItem``. ``doubts``: what the messages that a new text cites do not bear out.
         failed: What did not work beside the change itself, such as embedding the new text; ``flush`` tries
             it again.
@@ -296,7 +297,7 @@ class MemoryChange(Result):
 
     id: str | None
     memory: str
-    event: Literal["ADD", "UPDATE", "DELETE", "NONE"]
+    event: Literal["ADD", "UPDATE", "DELETE", "NONE", "AMEND"]
     previous_memory: str | None = None
     revision: int = 1
     reason: str = ""
@@ -332,7 +333,8 @@ class AddResult(_Listing):
     """What an ``add`` did. The messages are stored and searchable whatever the status says.
 
     Attributes:
-        results: One entry per fact, in order: ADD, UPDATE, DELETE or NONE.
+        results: One entry per fact, in order: ADD, UPDATE, DELETE or NONE. Then one for every other memory
+            that was changed to make room in its slot: DELETE, or AMEND for an earlier value.
         status: ``complete``: all done. ``partial``: done, but see ``rejected`` or ``failed``. ``pending``:
             the messages wait for extraction; ``flush()`` or the next opening of the store takes it up again.
         mode: ``llm``: a model extracted and decided. ``verbatim``: no model, statements kept as they are.

@@ -44,6 +44,7 @@ class Plan:
 
     Attributes:
         outcomes: Per decision its change's number; None for a NONE, which changes nothing.
+        corrections: Numbers of changes that no decision stands for: what else a slot made of its values.
         facts: What was decided about.
     """
 
@@ -52,13 +53,20 @@ class Plan:
     outcomes: tuple[int | None, ...]
     memories: tuple[MemoryRecord, ...]
     facts: tuple[Fact, ...] = ()
+    corrections: tuple[int, ...] = ()
 
     def results(self, applied: Sequence[Applied]) -> list[MemoryChange]:
-        """One entry per decision."""
-        return [
+        """One entry per decision, then one for every other memory that was changed."""
+        told = [
             _known(self.memories, decision) if number is None else self._changed(decision, applied[number])
             for decision, number in zip(self.decisions, self.outcomes, strict=True)
         ]
+        return told + [changed(applied[number], self._reason(number)) for number in self.corrections]
+
+    def _reason(self, number: int) -> str:
+        change = self.changes[number]
+        assert isinstance(change, AmendMemory | RetireMemory)
+        return change.reason
 
     def _changed(self, decision: Decision, applied: Applied) -> MemoryChange:
         change = changed(applied, decision.reason)
@@ -120,9 +128,11 @@ def plan_commit(
             changes.append(_update(batch, decision, target))
         else:
             changes.append(_retirement(batch, decision, target, replaced=decision.fact in added))
+    first = len(changes)
     changes += corrections
     return Plan(
         changes=tuple(changes),
+        corrections=tuple(range(first, len(changes))),
         decisions=tuple(decisions),
         outcomes=tuple(outcomes),
         memories=tuple(memories),
@@ -227,9 +237,9 @@ def changed(applied: Applied, reason: str = "") -> MemoryChange:
             sources=list(record.sources),
             support=record.support,
         )
-    event: Literal["ADD", "UPDATE", "DELETE"] = "ADD" if previous is None else "UPDATE"
+    event: Literal["ADD", "UPDATE", "DELETE", "AMEND"] = "ADD" if previous is None else "UPDATE"
     if record.retired_at is not None and previous is not None:  # else it was over from the start
-        event = "DELETE"
+        event = "DELETE" if previous.retired_at is None else "AMEND"
     return MemoryChange(
         id=record.memory_id,
         memory=record.text,

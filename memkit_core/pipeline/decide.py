@@ -1,16 +1,17 @@
 """Facts against memories: ADD, UPDATE, DELETE or NONE.
 
 The model sees numbers, never ids. Whatever it proposes is checked here: an unknown number, a second
-operation on one memory, a deletion without cited evidence or a change of a memory about something else is
-rejected and reported, and the rest is applied. A fact is never lost over it: without a valid decision it is
-added. What can have one value at a time is settled in code (``slots``), before the model is asked.
+operation on one memory, a deletion without cited evidence, a change of a memory about something else or of a
+later time is rejected and reported, and the rest is applied. A fact is never lost over it: without a valid
+decision it is added. What can have one value at a time is settled in code (``slots``), before the model is
+asked.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from .. import analysis
@@ -19,27 +20,34 @@ from ..models.ways import room_of
 from ..prompts import decide as prompt
 from ..protocols import Runtime
 from ..results import Rejection
-from ..types import Decision, Fact, MemoryRecord, Micros, clean_text
+from ..types import Decision, Fact, MemoryRecord, Message, Micros, clean_text
+from .commit import said_at
 from .halving import in_halves
 from .portions import Portion, halves, portions
 from .recall import Recalled
 from .services import Services
-from .slots import Slotted
+from .slots import Slotted, is_plan, outweighs
 from .trust import forbidden, stands_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """Valid decisions: every fact has at least one, no memory is the target of two."""
+    """Valid decisions: every fact has at least one, no memory is the target of two.
+
+    Attributes:
+        until: For facts that what is remembered has made untrue since: from when on, and the memory's id.
+    """
 
     decisions: tuple[Decision, ...] = ()
     rejected: tuple[Rejection, ...] = ()
+    until: Mapping[int, tuple[Micros, str]] = field(default_factory=dict[int, tuple[Micros, str]])
 
 
 async def decide(
     rt: Runtime,
     services: Services,
     facts: Sequence[Fact],
+    messages: Sequence[Message],
     recalled: Recalled,
     *,
     expires_at: Micros | None,
@@ -82,7 +90,7 @@ async def decide(
     ask_one, cut = partial(_ask, rt, services, facts, recalled), partial(halves, recalled)
     rows = await rt.gather(*(in_halves(rt, call, ask_one, cut) for call in calls))
     answers = [answer for row in rows for answer in row]
-    check = _Check(facts, recalled, slotted, adds * policies.decisions.max_destructive)
+    check = _Check(facts, messages, recalled, slotted, adds * policies.decisions.max_destructive)
     for answer in answers:
         check.rejected += answer.rejected
     valid = check.run([decision for answer in answers for decision in answer.decisions], open_facts)
@@ -90,6 +98,7 @@ async def decide(
     return Decided(
         decisions=tuple(decisions),
         rejected=tuple(check.rejected),
+        until=check.until,
     )
 
 
@@ -148,8 +157,16 @@ def _decision(item: prompt.ProposedDecision, facts: Sequence[int], memories: Seq
 class _Check:
     """Applies the rules to proposals, one after the other."""
 
-    def __init__(self, facts: Sequence[Fact], recalled: Recalled, slotted: Slotted, most: int) -> None:
+    def __init__(
+        self,
+        facts: Sequence[Fact],
+        messages: Sequence[Message],
+        recalled: Recalled,
+        slotted: Slotted,
+        most: int,
+    ) -> None:
         self._facts = facts
+        self._messages = messages
         self._memories = memories = recalled.memories
         self._unrelated = recalled.unrelated
         self._left = most - slotted.destructive
@@ -159,6 +176,7 @@ class _Check:
             d.target for d in slotted.decisions if d.target is not None and d.operation == "UPDATE"
         }
         self.rejected: list[Rejection] = list(slotted.rejected)
+        self.until: dict[int, tuple[Micros, str]] = {}
 
     def run(self, proposed: Sequence[Decision], open_facts: Sequence[int]) -> list[Decision]:
         """The valid decisions; a fact that is left without one is added."""
@@ -201,29 +219,59 @@ class _Check:
         fact, memory = self._facts[decision.fact], self._memories[decision.target]
         if decision.operation == "NONE":
             return None if stands_for(memory, fact) else "the memory is not trusted, as the fact is"
-        if decision.target in self._taken:
-            return "the memory is the target of another operation"
         if decision.operation == "DELETE" and not fact.cites:
             return "a deletion needs a cited message"
         if (problem := forbidden(fact, memory)) is not None:
             return problem
         if None not in (fact.slot, memory.slot) and fact.slot != memory.slot:
             return "the memory is about something else"
+        if outweighs(memory, fact) and not self._unchanged(decision):
+            return "the fact is doubtful, the memory is not"
+        if not self._unchanged(decision) and (problem := self._untimely(decision, fact, memory)) is not None:
+            return problem
+        if decision.target in self._taken:
+            return "the memory is the target of another operation"
         if self._left <= 0:
             return "too many updates and deletions in one call"
         return None
 
+    def _untimely(self, decision: Decision, fact: Fact, memory: MemoryRecord) -> str | None:
+        """Why a fact comes too early to change a memory, None if it does not.
+
+        What was said before the memory began to hold cannot end it. Rather it is the memory that ended what
+        was said, unless the two go together.
+        """
+        said = said_at(fact, self._messages)
+        if said < memory.valid_from:
+            if decision.operation == "DELETE" or not _completes(decision.text or fact.text, memory.text):
+                end = memory.valid_from, memory.memory_id
+                self.until[decision.fact] = min(end, self.until.get(decision.fact, end))
+            return "the fact was said before the memory began to hold"
+        ahead = memory.event_time is not None and memory.event_time > said
+        if is_plan(fact, self._messages) and not ahead:
+            return "a plan changes nothing that holds by now"
+        return None
+
+    def _unchanged(self, decision: Decision) -> bool:
+        """Whether an UPDATE writes the text that is there already."""
+        assert decision.target is not None
+        fact, memory = self._facts[decision.fact], self._memories[decision.target]
+        text = decision.text or fact.text
+        same = analysis.text_key(text) == analysis.text_key(memory.text)
+        return decision.operation == "UPDATE" and same and stands_for(memory, fact)
+
     def _without_effect(self, decision: Decision) -> Decision:
         """An UPDATE to the text that is there already is a NONE."""
-        if decision.operation == "UPDATE":
-            assert decision.target is not None
-            fact, memory = self._facts[decision.fact], self._memories[decision.target]
-            text = decision.text or fact.text
-            if stands_for(memory, fact) and analysis.text_key(text) == analysis.text_key(memory.text):
-                return Decision(
-                    fact=decision.fact,
-                    operation="NONE",
-                    target=decision.target,
-                    reason="the text would not change",
-                )
-        return decision
+        if decision.target is None or not self._unchanged(decision):
+            return decision
+        return Decision(
+            fact=decision.fact,
+            operation="NONE",
+            target=decision.target,
+            reason="the text would not change",
+        )
+
+
+def _completes(text: str, memory: str) -> bool:
+    """Whether a text says all that a memory says, and maybe more."""
+    return frozenset(analysis.query_terms(memory)) <= frozenset(analysis.query_terms(text))

@@ -14,9 +14,9 @@ from .. import analysis
 from ..errors import HookError, UsageError
 from ..hooks import EDITABLE, Hook, Proposal, hook_name
 from ..policies import KINDS
-from ..protocols import AddMemory, AmendMemory, Change, RetireMemory, Runtime, UpdateMemory
+from ..protocols import AddMemory, AmendMemory, Change, CiteMemory, RetireMemory, Runtime, UpdateMemory
 from ..results import Rejection, StageFailure
-from ..types import MemoryRecord, check_text, parse_time, to_datetime
+from ..types import Decision, MemoryRecord, check_text, parse_time, to_datetime
 from .commit import Batch, Plan
 from .embed import embed
 from .ingest import parse_metadata
@@ -37,7 +37,8 @@ class Hooked:
 async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, batch_id: str) -> Hooked:
     """Every change that adds, rewrites or retires a memory, shown to every hook in turn.
 
-    A veto of an ADD also takes back what would have made room for it.
+    A veto of an ADD also takes back what would have made room for it. An UPDATE that a hook edits back to the
+    text that is there becomes a NONE.
 
     Raises:
         HookError: A hook raised, or answered what it may not. Nothing was changed.
@@ -64,6 +65,9 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             elif isinstance(change, UpdateMemory):
                 still.add(change.memory_id)
             changes.append(None)
+        elif isinstance(change, UpdateMemory) and _undone(change, before, after, targets[change.memory_id]):
+            still.add(change.memory_id)
+            changes.append(CiteMemory(memory_id=change.memory_id, sources=change.sources))
         else:
             changes.append(change if after == before else _edited(change, before, after, by))
             if after.text != before.text:
@@ -86,24 +90,43 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
 
 
 def _without(plan: Plan, changes: Sequence[Change | None]) -> Plan:
-    """The plan with these changes, and without the decisions whose change is None."""
+    """The plan with these changes, and without the decisions whose change is None.
+
+    An UPDATE of which only its sources are left is a NONE.
+    """
     place: dict[int, int] = {}
     kept: list[Change] = []
     for number, change in enumerate(changes):
         if change is not None:
             place[number] = len(kept)
             kept.append(change)
-    pairs = [
-        (decision, None if number is None else place[number])
-        for decision, number in zip(plan.decisions, plan.outcomes, strict=True)
-        if number is None or number in place
-    ]
+    pairs: list[tuple[Decision, int | None]] = []
+    for decision, outcome in zip(plan.decisions, plan.outcomes, strict=True):
+        if outcome is None:
+            pairs.append((decision, None))
+        elif isinstance(changes[outcome], CiteMemory):
+            none = replace(decision, operation="NONE", text=None, reason="the text would not change")
+            pairs.append((none, None))
+        elif outcome in place:
+            pairs.append((decision, place[outcome]))
     return replace(
         plan,
         changes=tuple(kept),
         decisions=tuple(decision for decision, _ in pairs),
         outcomes=tuple(number for _, number in pairs),
+        corrections=tuple(place[number] for number in plan.corrections if number in place),
     )
+
+
+def _undone(change: UpdateMemory, before: Proposal, after: Proposal, target: MemoryRecord) -> bool:
+    """Whether a hook has edited an UPDATE back to the text that is there, and nothing else of it.
+
+    Trusted words that say what is in quarantine still vouch for it.
+    """
+    if after.text == before.text or replace(after, text=before.text) != before:
+        return False
+    same = analysis.text_key(after.text) == analysis.text_key(target.text)
+    return same and change.trust == target.trust
 
 
 def _proposal(change: _Proposed, target: MemoryRecord | None, batch: Batch, batch_id: str) -> Proposal:

@@ -98,7 +98,8 @@ def _apart(one: Scope, other: Scope) -> bool:
 def shares(outcome: Outcome, facts: Sequence[Fact], parts: Sequence[Part]) -> list[Outcome]:
     """The outcome for each part: the decisions on what its own messages say, and its share of the cost.
 
-    A fact from messages of several parts stands in each of them. So does what was rejected or failed.
+    A fact from messages of several parts stands in each of them. So does what was rejected or failed, and
+    what slots changed beside.
     """
     if len(parts) == 1:
         return [outcome]

@@ -218,8 +218,16 @@ class Work:
                 rt, services, self._request.scope, facts, self._request.messages, recalled, adds=adds
             )
             decided = await decide(
-                rt, services, facts, recalled, expires_at=expires_at, slotted=slotted, adds=adds
+                rt,
+                services,
+                facts,
+                self._request.messages,
+                recalled,
+                expires_at=expires_at,
+                slotted=slotted,
+                adds=adds,
             )
+            slotted = replace(slotted, until={**slotted.until, **decided.until})
             decisions, unsound = sound_updates(
                 services, facts, decided.decisions, recalled.memories, self._request.messages
             )

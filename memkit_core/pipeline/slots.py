@@ -10,7 +10,7 @@ never merged.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -30,6 +30,15 @@ _BESIDE: Final = re.compile(
     re.IGNORECASE,
 )
 
+#: "In Rome since 2019": it began then, and holds still.
+_STILL: Final = re.compile(r"\b(since|ever since|seit|seitdem|desde)\b|自从|以来", re.IGNORECASE)
+
+#: "I was wrong, never in Paris": what was said before is taken back.
+_AMENDS: Final = re.compile(
+    r"\b(never|wrong|mistaken(?:ly)?|mistake|correction|nie|niemals|falsch|irrtum|irrtümlich|korrektur"
+    r"|nunca|jamás|equivoqu\w+|equivocad[oa]|error|corrección)\b|从未|从没|从来没|弄错|说错|搞错|更正|纠正",
+    re.IGNORECASE,
+)
 
 #: What somebody has all along: the date in such a fact says nothing about since when it holds.
 _CONSTANT: Final = frozenset(("name", "birthday"))
@@ -69,13 +78,19 @@ class Slotted:
 def without_plans(facts: Sequence[Fact], messages: Sequence[Message]) -> tuple[Fact, ...]:
     """The facts, of which those that were still to come fill no slot: where somebody will live is a plan."""
     return tuple(
-        replace(fact, slot=None)
-        if fact.slot is not None
-        and lies_ahead(fact, messages)
-        and fact.slot.partition("\x1f")[0] not in _CONSTANT
-        else fact
+        replace(fact, slot=None) if fact.slot is not None and is_plan(fact, messages) else fact
         for fact in facts
     )
+
+
+def is_plan(fact: Fact, messages: Sequence[Message]) -> bool:
+    """Whether a fact says what was still to come; a birthday that is still to come says what holds."""
+    return lies_ahead(fact, messages) and not is_constant(fact.slot)
+
+
+def is_constant(slot: str | None) -> bool:
+    """Whether a slot is of what somebody has all along."""
+    return slot is not None and slot.partition("\x1f")[0] in _CONSTANT
 
 
 async def settle_by_slots(
@@ -96,18 +111,21 @@ async def settle_by_slots(
     news: dict[int, tuple[Fact, Micros]] = {}
     for number, fact in enumerate(facts) if services.policies.decisions.slots else ():
         if fact.slot is not None and _settles(fact, scope):
-            constant = fact.slot.partition("\x1f")[0] in _CONSTANT
-            news[number] = (fact, said_at(fact, messages) if constant else holds_from(fact, messages))
+            since = said_at if is_constant(fact.slot) else holds_from
+            news[number] = (fact, since(fact, messages))
     if not news:
         return Slotted(), recalled
     keys = list(dict.fromkeys(str(fact.slot) for fact, _ in news.values()))
     query = Query(scope=scope, now=services.clock())
     found = await rt.call(lambda: services.store.slots(query, keys, history=True))
-    versions = {slot: [row for row in rows if _counts(row, query.now)] for slot, rows in found.items()}
+    versions = {slot: counting(rows, query.now) for slot, rows in found.items()}
     news = {
         number: (fact, since)
         for number, (fact, since) in news.items()
-        if not any(forbidden(fact, row) or _outweighs(row, fact) for row in versions.get(str(fact.slot), ()))
+        if not any(
+            forbidden(fact, row) or outweighs(row, fact) or _disputes(fact, since, row, messages)
+            for row in versions.get(str(fact.slot), ())
+        )
     }
     slotted = settle_slots(news, versions, most=adds * services.policies.decisions.max_destructive)
     return _joined(slotted, recalled)
@@ -116,12 +134,35 @@ async def settle_by_slots(
 def _settles(fact: Fact, scope: Scope) -> bool:
     """Whether code may settle a fact about a slot: it is believed, and says one thing only."""
     trusted = trust_of(fact.origin, user_id=scope.user_id) == TRUSTED
-    return trusted and not _BESIDE.search(fact.text)
+    return trusted and not says_more(fact.text)
 
 
-def _outweighs(row: MemoryRecord, fact: Fact) -> bool:
+def says_more(text: str) -> bool:
+    """Whether a text puts a second value beside the first."""
+    return _BESIDE.search(text) is not None
+
+
+def outweighs(row: MemoryRecord, fact: Fact) -> bool:
     """Whether what holds is borne out by its messages, and the fact is not by its own."""
     return row.retired_at is None and row.support == "supported" and fact.support == "doubtful"
+
+
+def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[Message]) -> bool:
+    """Whether a fact may be a correction of what holds, rather than what was before it.
+
+    "In Rome since 2019", said when "in Paris since 2020" held already: the dates do not tell which.
+    """
+    if row.retired_at is not None or not since < row.valid_from <= said_at(fact, messages):
+        return False
+    if analysis.text_key(fact.text) == analysis.text_key(row.text):
+        return False
+    said = (messages[position].content for position in fact.cites)
+    return bool(_STILL.search(fact.text)) or any(_AMENDS.search(text) for text in said)
+
+
+def counting(rows: Iterable[MemoryRecord], now: Micros) -> list[MemoryRecord]:
+    """The versions that say something of their slot."""
+    return [row for row in rows if _counts(row, now)]
 
 
 def _counts(row: MemoryRecord, now: Micros) -> bool:

@@ -179,6 +179,140 @@ def test_a_veto_leaves_what_was_to_make_room(tmp_path):
         assert texts(memory.get_all(user_id="u")) == ["Ana lives in Paris"]
 
 
+def fact(text, when=None, slot="lives_in", cites=(0,)):
+    told = {"text": text, "cites": list(cites), "slot": slot, "about": "Ana"}
+    return told if when is None else {**told, "when": when}
+
+
+def scripted(path, *replies, **config):
+    chat = ScriptedChatModel(list(replies))
+    config = MemoryConfig(store=f"sqlite:///{path / 'm.db'}", **config)
+    return Memory(llm=chat, embedder="none", config=config), chat
+
+
+def test_every_value_that_is_changed_is_told(tmp_path):
+    memory, _ = opened(tmp_path / "m.db")
+    with memory:
+        first = memory.add("Ana lives in Paris since 2020-01-01.", user_id="u").added[0]
+        memory.add("Ana lives in Rome since 2022-01-01.", user_id="u")
+        result = memory.add("Ana lives in Oslo since 2021-01-01.", user_id="u")
+        assert [(c.event, c.memory) for c in result.results] == [
+            ("ADD", "Ana lives in Oslo"),
+            ("AMEND", "Ana lives in Paris"),
+        ]
+        amended = result.results[1]
+        assert (amended.id, amended.revision, amended.previous_memory) == (first.id, 1, "Ana lives in Paris")
+
+
+CORRECTIONS = [
+    ("I have lived in Rome since 2019.", "Ana has lived in Rome since 2019."),
+    ("I was wrong, it was never Paris but Rome, from 2019.", "Ana lives in Rome."),
+    ("Ich wohne seit 2019 in Rom.", "Ana wohnt seit 2019 in Rom."),
+    ("Vivo en Roma desde 2019.", "Ana vive en Roma desde 2019."),
+    ("我从2019年以来住在罗马。", "Ana 从2019年以来住在罗马。"),
+]
+
+
+@pytest.mark.parametrize(("said", "text"), CORRECTIONS)
+def test_what_may_be_a_correction_is_a_question_for_the_model(tmp_path, said, text):
+    memory, chat = scripted(
+        tmp_path,
+        {"facts": [fact("Ana lives in Paris", "2020-01-01")]},
+        {"facts": [fact(text, "2019-01-01")]},
+        {"decisions": [{"fact": 0, "op": "UPDATE", "target": 0, "reason": "corrected"}]},
+        grounding={"mode": "off"},
+    )
+    with memory:
+        memory.add("I have lived in Paris since 2020.", user_id="u", observed_at="2026-01-01")
+        result = memory.add(said, user_id="u", observed_at="2026-01-02")
+        assert len(chat.calls) == 3
+        assert [c.event for c in result.results] == ["UPDATE"]
+        assert texts(memory.get_all(user_id="u")) == [text]
+        for when in ("2019-06-01", "2021-01-01"):
+            assert texts(memory.get_all(user_id="u", as_of=when)) == [text]
+
+
+def test_what_was_said_before_the_present_value_began_corrects_nothing(tmp_path):
+    memory, chat = scripted(
+        tmp_path,
+        {"facts": [fact("Ana lives in Paris", "2024-01-01")]},
+        {"facts": [fact("Ana has lived in Rome since 2019.", "2019-01-01")]},
+    )
+    with memory:
+        memory.add("I moved to Paris in 2024.", user_id="u", observed_at="2026-01-01")
+        memory.add("I have lived in Rome since 2019.", user_id="u", observed_at="2022-01-01")
+        assert len(chat.calls) == 2
+        assert texts(memory.get_all(user_id="u")) == ["Ana lives in Paris"]
+        assert texts(memory.get_all(user_id="u", as_of="2022-06-01")) == ["Ana has lived in Rome since 2019."]
+
+
+def quarantined(path, said, when, *, slot="lives_in", text="Ana lives in Rome", first="Ana lives in Paris"):
+    """Paris by the user, Rome by a tool and approved; the approved change and the memory."""
+    memory, _ = scripted(
+        path,
+        {"facts": [fact(first, "2020-01-01", slot)]},
+        {"facts": [fact(text, when, slot, [1])]},
+        {"decisions": []},
+        extraction={"tools": True},
+        grounding={"mode": "off"},
+    )
+    memory.add(f"{first}, I do.", user_id="u", observed_at="2024-01-01")
+    held = memory.add([("user", "check the registry"), ("tool", text)], user_id="u", observed_at=said).added[
+        0
+    ]
+    return memory, memory.admin.approve(held.id, user_id="u", reason="she says so")
+
+
+def test_what_is_approved_takes_its_place(tmp_path):
+    memory, change = quarantined(tmp_path, "2025-01-01", None)
+    with memory:
+        assert (change.event, change.reason) == ("UPDATE", "she says so")
+        assert texts(memory.get_all(user_id="u")) == ["Ana lives in Rome"]
+        assert texts(memory.get_all(user_id="u", as_of="2024-06-01")) == ["Ana lives in Paris"]
+        assert texts(memory.get_all(user_id="u", as_of="2025-06-01")) == ["Ana lives in Rome"]
+
+
+def test_what_is_approved_of_the_past_is_past(tmp_path):
+    memory, change = quarantined(tmp_path, "2025-01-01", "2019-01-01")
+    with memory:
+        assert change.event == "UPDATE"
+        assert texts(memory.get_all(user_id="u")) == ["Ana lives in Paris"]
+        assert texts(memory.get_all(user_id="u", as_of="2019-06-01")) == ["Ana lives in Rome"]
+        assert texts(memory.get_all(user_id="u", as_of="2020-06-01")) == ["Ana lives in Paris"]
+
+
+@pytest.mark.parametrize("when", [None, "2019-01-01"])
+def test_what_is_approved_and_known_already_is_one_value(tmp_path, when):
+    memory, _ = scripted(
+        tmp_path,
+        {"facts": [fact("Ana lives in Paris", when, cites=[1])]},
+        {"facts": [fact("Ana lives in Paris", "2020-01-01")]},
+        extraction={"tools": True},
+        grounding={"mode": "off"},
+    )
+    with memory:
+        said = [("user", "check the registry"), ("tool", "Ana lives in Paris")]
+        held = memory.add(said, user_id="u", observed_at="2025-01-01").added[0]
+        memory.add("I live in Paris", user_id="u", observed_at="2025-02-01")
+        memory.admin.approve(held.id, user_id="u")
+        assert texts(memory.get_all(user_id="u")) == ["Ana lives in Paris"]
+        for year in ("2021-01-01", "2025-06-01"):
+            assert texts(memory.get_all(user_id="u", as_of=year)) == ["Ana lives in Paris"]
+
+
+def test_an_approved_birthday_is_the_birthday(tmp_path):
+    first, text = "Ana was born on 1 January 2020", "Ana was born on 2 March 1990"
+    memory, _ = quarantined(tmp_path, "2025-01-01", "1990-03-02", slot="birthday", text=text, first=first)
+    with memory:
+        assert texts(memory.get_all(user_id="u")) == [text]
+
+
+def test_an_approved_second_value_stands_beside(tmp_path):
+    memory, _ = quarantined(tmp_path, "2025-01-01", None, text="Ana also lives in Rome")
+    with memory:
+        assert texts(memory.get_all(user_id="u")) == ["Ana also lives in Rome", "Ana lives in Paris"]
+
+
 places = st.sampled_from(["Paris", "Rome", "Oslo", "Bern"])
 told = st.lists(st.tuples(st.integers(0, 12), places), min_size=1, max_size=7)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
@@ -49,6 +49,7 @@ class Answer(Generic[S]):
 
     Attributes:
         rejected: What was dropped from the list of items, and why, without the items' own text.
+        left_out: The same of single fields, whose items were kept.
         usage: All calls that the answer took, a repair included.
         raw: The reply that ``value`` was made from.
     """
@@ -57,6 +58,7 @@ class Answer(Generic[S]):
     rejected: tuple[str, ...]
     usage: Usage
     raw: str
+    left_out: tuple[str, ...] = ()
 
 
 async def ask(
@@ -66,6 +68,7 @@ async def ask(
     messages: Sequence[Any],
     *,
     item_field: str | None,
+    spare: Collection[str] = (),
     name: str = "memkit.ask",
 ) -> Answer[S]:
     """The model's answer as an instance of ``schema``.
@@ -83,6 +86,7 @@ async def ask(
         messages: LangChain messages or (role, text) pairs.
         item_field: The schema's list whose items stand on their own; it must be in the reply. None: all or
             nothing.
+        spare: Fields of an item that are left out if they alone do not fit; none that it cannot do without.
         name: Names the call in traces; it is also tagged ``nostream``, so that no graph streams its tokens.
 
     Raises:
@@ -96,7 +100,7 @@ async def ask(
     spent = Usage()
     models = models_of(model)
     for number, one in enumerate(models):
-        question = _Question(rt, one, schema, item_field, name, spent)
+        question = _Question(rt, one, schema, item_field, spare, name, spent)
         try:
             return await question.answered(prompt)
         except ModelError as error:
@@ -116,6 +120,7 @@ class _Question(Generic[S]):
     model: Any
     schema: type[S]
     item_field: str | None
+    spare: Collection[str]
     name: str
     usage: Usage = field(default_factory=Usage)
 
@@ -181,8 +186,9 @@ class _Question(Generic[S]):
             raise ModelOutputError("the model or its filter refused to answer", reason="refused", raw=raw)
         check_size(raw)
         payload = self._payload(message, raw)
+        payload, left_out = without_misfits(self.schema, payload, self.item_field, self.spare)
         value, rejected = validated(self.schema, payload, self.item_field, raw=raw)
-        return Answer(value=value, rejected=rejected, usage=self.usage, raw=raw)
+        return Answer(value=value, rejected=rejected, usage=self.usage, raw=raw, left_out=left_out)
 
     def _payload(self, message: Any, raw: str) -> object:
         """What the reply holds: a tool call's arguments, else the JSON of its text."""
@@ -201,6 +207,40 @@ class _Question(Generic[S]):
         except ValueError as error:
             raise ModelOutputError(str(error), reason="unparsable", raw=raw) from None
         return decode_json(content_text(message))
+
+
+def without_misfits(
+    schema: type[BaseModel], payload: object, item_field: str | None, spare: Collection[str]
+) -> tuple[object, tuple[str, ...]]:
+    """A reply without such fields of its items as are wrong and may be left out, and what was wrong.
+
+    Args:
+        spare: Their names. An item in which something else is wrong too stays as it is.
+    """
+    if item_field is None or not spare:
+        return payload, ()
+    given: object = payload  # before isinstance narrows it to a container of unknown items
+    whole: object = {item_field: given} if isinstance(payload, list) else given
+    if not isinstance(whole, dict):
+        return given, ()
+    fields = cast("dict[str, Any]", whole)
+    try:
+        schema.model_validate_json(json.dumps(fields, default=str))
+    except ValidationError as error:
+        wrong: dict[int, list[tuple[tuple[str | int, ...], str]]] = {}
+        for path, what in _problems(error):
+            if len(path) > 1 and path[0] == item_field and isinstance(path[1], int):
+                wrong.setdefault(path[1], []).append((path[2:], what))
+    else:
+        return given, ()
+    items: list[Any] = list(fields[item_field]) if wrong else []
+    told: list[str] = []
+    for number, problems in wrong.items():
+        if all(path and path[0] in spare for path, _ in problems):
+            names = {path[0] for path, _ in problems}
+            items[number] = {name: value for name, value in items[number].items() if name not in names}
+            told.append(f"{item_field}[{number}]: {_told(problems)}")
+    return ({**fields, item_field: items}, tuple(told)) if told else (given, ())
 
 
 def validated(

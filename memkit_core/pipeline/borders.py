@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 # A point in "3.14" or "example.com" ends no sentence: white space follows an end, except of wide text. The
@@ -58,7 +58,7 @@ def word_start(text: str, at: int) -> int:
         return 0
     later, earlier = range(at, min(len(text), at + _NEAR)), range(at - 1, max(0, at - _NEAR), -1)
     for place in (*later, *earlier):
-        if _between_words(text, place) or _between_wide(text, place):
+        if _between_words_or_wide(text, place):
             return place
     return 0 if at < _NEAR else at
 
@@ -66,15 +66,26 @@ def word_start(text: str, at: int) -> int:
 def _border(text: str, start: int, end: int) -> int:
     """Where to cut at ``end`` or before it."""
     middle = (start + end) // 2
-    for first, fits in (
-        (middle, lambda at: _between_words(text, at) or _behind_stop(text, at)),
-        (start, lambda at: _between_words(text, at) or _between_wide(text, at)),
-        (start, lambda at: _between_characters(text, at)),
-    ):
+    ways: tuple[tuple[int, Callable[[str, int], bool]], ...] = (
+        (middle, _between_clauses),
+        (start, _between_words_or_wide),
+        (start, _between_characters),
+    )
+    for first, fits in ways:
         for at in range(end, first, -1):
-            if fits(at):
+            if fits(text, at):
                 return at
     return end
+
+
+def _between_clauses(text: str, at: int) -> bool:
+    """Whether white space, or a wide script's punctuation, ends here."""
+    behind_stop = text[at - 1] in _STOPS and text[at] not in _STOPS and not _is_space(text[at])
+    return behind_stop or _between_words(text, at)
+
+
+def _between_words_or_wide(text: str, at: int) -> bool:
+    return _between_words(text, at) or _between_wide(text, at)
 
 
 def _is_space(char: str) -> bool:
@@ -83,10 +94,6 @@ def _is_space(char: str) -> bool:
 
 def _between_words(text: str, at: int) -> bool:
     return _is_space(text[at - 1]) and not _is_space(text[at])
-
-
-def _behind_stop(text: str, at: int) -> bool:
-    return text[at - 1] in _STOPS and text[at] not in _STOPS and not _is_space(text[at])
 
 
 def _is_digit(char: str) -> bool:

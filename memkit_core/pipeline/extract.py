@@ -25,6 +25,9 @@ from .voices import Voices
 from .when import event_time
 
 _NO_STATEMENT: Final = FLAG_QUESTION | FLAG_SMALLTALK
+#: What a fact can do without, if a model gives it in a wrong shape.
+_SPARE: Final = ("kind", "cites", "when", "slot", "about", "attributes")
+_LEFT_OUT: Final = "not of the expected shape: the fact is kept without it"
 #: How a model may call the speaker when it is asked whom a fact is about.
 _SPEAKER: Final = frozenset(("", "user", "the user", "me", "i", "myself", "self", "speaker", "the speaker"))
 
@@ -197,6 +200,7 @@ async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Ch
                 instructions=work.instructions,
             ),
             item_field="facts",
+            spare=_SPARE,
             name="memkit.extract",
         )
     except PromptTooLongError:
@@ -204,6 +208,7 @@ async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Ch
         raise
     facts: list[Fact] = []
     rejected = [Rejection(item=item, reason="not a fact of the expected shape") for item in answer.rejected]
+    rejected += [Rejection(item=item, reason=_LEFT_OUT) for item in answer.left_out]
     voices = Voices([*((-1, message) for message in chunk.earlier), *chunk.pieces])
     for item in answer.value.facts:
         fact, problems = _fact(item, work, chunk, voices)

@@ -21,6 +21,7 @@ from .chunks import Chunk, chunks, halves
 from .echo import drop_echoes, without_recalled
 from .halving import in_halves
 from .services import Services
+from .subjects import slot_key
 from .voices import Voices
 from .when import event_time
 
@@ -28,8 +29,6 @@ _NO_STATEMENT: Final = FLAG_QUESTION | FLAG_SMALLTALK
 #: What a fact can do without, if a model gives it in a wrong shape.
 _SPARE: Final = ("kind", "cites", "when", "slot", "about", "attributes")
 _LEFT_OUT: Final = "not of the expected shape: the fact is kept without it"
-#: How a model may call the speaker when it is asked whom a fact is about.
-_SPEAKER: Final = frozenset(("", "user", "the user", "me", "i", "myself", "self", "speaker", "the speaker"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,23 +78,6 @@ def raw_facts(messages: Sequence[Message]) -> tuple[Fact, ...]:
         Fact(text=message.content, cites=(position,), actor_id=message.actor_id, origin=message.origin)
         for position, message in enumerate(messages)
     )
-
-
-def slot_key(slot: str, about: str, actor_id: str | None) -> str | None:
-    """What can have one value at a time, and of whom; None if a model names no such thing.
-
-    Args:
-        slot: One of ``prompts.extract.SLOTS``, else it is none.
-        about: Whom a model says the fact is about; a fact about nobody by name is about its speaker.
-        actor_id: Who speaks, None for the user.
-    """
-    attribute = analysis.normalise(slot).casefold().replace(" ", "_")
-    if attribute not in prompts.SLOTS:
-        return None
-    subject = analysis.normalise(about).casefold()
-    if subject in _SPEAKER:
-        subject = analysis.normalise(actor_id or "").casefold() or "user"
-    return f"{attribute}\x1f{subject}"
 
 
 async def extract(
@@ -248,7 +230,13 @@ def _fact(
         event_time=when.time,
         actor_id=actor,
         origin=voices.origin(text, cites),
-        slot=slot_key(item.slot, item.about, actor),
+        slot=slot_key(
+            item.slot,
+            item.about,
+            actor,
+            cited=[work.messages[position] for position in sources],
+            shown=[*chunk.earlier, *(message for _, message in chunk.pieces)],
+        ),
         attributes=attributes,
     )
     return fact, [found for found in (when.problem, problem) if found is not None]

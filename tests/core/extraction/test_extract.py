@@ -14,7 +14,7 @@ from memkit_core import AsyncMemory, ConfigError, Memory, MemoryConfig, UsageErr
 from memkit_core.analysis import estimate_tokens
 from memkit_core.pipeline.attributes import problem_with
 from memkit_core.pipeline.chunks import chunks
-from memkit_core.pipeline.extract import slot_key
+from memkit_core.pipeline.subjects import slot_key
 from memkit_core.policies import ExtractionPolicy, Kind
 from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 from memkit_core.types import Message

@@ -21,7 +21,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from .errors import MemkitError, UsageError
+from .errors import MemkitError
 from .hooks import needs_loop
 from .pipeline.batching import Worked, work_off
 from .pipeline.flush import flush
@@ -50,6 +50,18 @@ class _Queue:
     batches: deque[tuple[str, int, float]] = field(default_factory=deque[tuple[str, int, float]])
     tokens: int = 0
     hurried: int = 0
+
+
+class _InTime:
+    """Whether there is time left; ``is_over`` once it was not."""
+
+    def __init__(self, until: float | None) -> None:
+        self._until = until
+        self.is_over = False
+
+    def __call__(self) -> bool:
+        self.is_over = self._until is not None and time.monotonic() >= self._until
+        return not self.is_over
 
 
 class Background:
@@ -205,11 +217,11 @@ class Background:
                 if not self._closed:
                     self._dispatch()
 
-    async def drain(self, rt: Runtime, seconds: float | None) -> Worked:
+    async def drain(self, rt: Runtime, seconds: float | None) -> tuple[Worked, bool]:
         """Work off everything that waits here now, and wait for whatever runs.
 
-        Raises:
-            UsageError: It did not come to an end in time. The work goes on.
+        Returns:
+            What came of it, and whether it came to an end in time. If not, the work goes on.
         """
         self.check_process()
         until = None if seconds is None else time.monotonic() + seconds
@@ -229,13 +241,8 @@ class Background:
                 found = job.result() if job.done() and job.exception() is None else None
                 if isinstance(found, Worked):
                     worked.add(found)
-            if unfinished:
-                raise UsageError(
-                    f"after {seconds} s {unfinished} background jobs still run and {waiting} batches wait "
-                    "for them: flush again"
-                )
-            if not waiting:
-                return worked
+            if unfinished or not waiting:
+                return worked, not unfinished
 
     # ------------------------------------------------------------ everything pending
 
@@ -249,28 +256,27 @@ class Background:
     async def flush(self, rt: Runtime, seconds: float | None) -> FlushResult:
         """Work off everything that waits or failed before, without waiting for more or for its time.
 
-        With a limit in time that happens in the background; without one, on the caller's runtime.
-
-        Raises:
-            UsageError: It did not come to an end in time. The work goes on.
+        With a limit in time that happens in the background; without one, on the caller's runtime. What is
+        not done in time goes on.
         """
+        if seconds is not None and seconds > threading.TIMEOUT_MAX:  # centuries, or infinity: no limit
+            seconds = None
         until = None if seconds is None else time.monotonic() + seconds
-        worked = await self.drain(rt, seconds)
+        worked, ended = await self.drain(rt, seconds)
         tried = tuple(worked.tried)
-        if until is None or not self.able:
+        rest: FlushResult | None = None
+        if ended and (until is None or not self.able):
             # Where the background cannot do it, no extraction is begun when the time is over.
-            rest = await flush(
-                rt,
-                self._services,
-                except_ids=tried,
-                early=True,
-                go_on=lambda: until is None or time.monotonic() < until,
-            )
-        else:
+            in_time = _InTime(until)
+            rest = await flush(rt, self._services, except_ids=tried, early=True, go_on=in_time)
+            rest = rest.model_copy(update={"timed_out": in_time.is_over and rest.pending > 0})
+        elif ended and until is not None:
             job = self.run(flush(self._rt, self._services, except_ids=tried, early=True, go_on=self._go_on))
-            if await rt.wait([job], max(0.0, until - time.monotonic())):
-                raise UsageError(f"after {seconds} s what is pending is still being worked on: flush again")
-            rest = job.result()
+            if not await rt.wait([job], max(0.0, until - time.monotonic())):
+                rest = job.result()
+        if rest is None:
+            left = await rt.call(self._services.store.pending_batches)
+            rest = FlushResult(pending=left, timed_out=True)
         return rest.model_copy(
             update={"completed": worked.completed + rest.completed, "failed": worked.failed + rest.failed}
         )
@@ -288,12 +294,12 @@ class Background:
             self._sweep_at = time.monotonic() + _SWEEP_SECONDS
             self._arm()
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> Worked:
         """Take up what failed before and what nobody has taken up, if its time has come."""
         services = self._services
         try:
             before = services.clock() - RESUME_AGE
-            _in_empty_context(work_off(self._rt, services, recorded_before=before, go_on=self._go_on))
+            return _in_empty_context(work_off(self._rt, services, recorded_before=before, go_on=self._go_on))
         finally:
             if not self._closed and services.store.pending_batches():
                 self.sweep_later()

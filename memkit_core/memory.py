@@ -456,13 +456,14 @@ class Memory:
         """Work off at once whatever waits or is pending: extraction, vectors, index work.
 
         Args:
-            timeout: Longest wait in seconds; None waits as long as it takes.
+            timeout: Longest wait in seconds; None, or infinity, waits as long as it takes.
 
         Returns:
-            How many batches were completed and how many still wait, and why.
+            How many batches were completed and how many still wait, and why. If the time was over first,
+            ``timed_out`` says so; what runs goes on, and another ``flush`` waits for it.
 
         Raises:
-            UsageError: It did not come to an end in time; the message says what still runs. It goes on.
+            UsageError: The timeout is no number of seconds. Nothing was done.
         """
         return drive(self._verbs.flush(timeout))
 

@@ -478,10 +478,14 @@ class FlushResult(Result):
     """What ``flush`` did.
 
     Attributes:
-        completed: Batches that were extracted while it ran. ``pending``: batches that still wait.
+        completed: Batches that were extracted while it ran, as far as it has heard of them. Those that the
+            background had finished when it was called are not among them: 0 and nothing pending is all done.
+        pending: Batches that still wait, or are being extracted.
         failed: Why, for those that were tried.
+        timed_out: Whether ``timeout`` was over before all was tried. What still runs goes on: flush again.
     """
 
     completed: int = 0
     pending: int = 0
     failed: list[StageFailure] = Field(default_factory=list[StageFailure])
+    timed_out: bool = False

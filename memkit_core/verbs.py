@@ -379,7 +379,7 @@ class Verbs:
         if timeout is not None and (
             not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout >= 0
         ):
-            raise UsageError("timeout is a number of seconds, or None")
+            raise UsageError("timeout is a number of seconds, 0 or more, or None")
         return await self.engine.flush(self._rt, timeout)
 
     async def _where(self, filters: object, *, actor_id: str | None = None) -> Filter | None:

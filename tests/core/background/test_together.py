@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 
 import pytest
@@ -128,8 +129,8 @@ async def test_the_event_loop_goes_on_meanwhile(tmp_path):
             await asyncio.sleep(0.005)
         assert not flushing.done()
         assert await memory.count(user_id="u") == 0
-        with pytest.raises(UsageError, match=r"1 background jobs still run"):
-            await memory.flush(timeout=0.05)
+        early = await memory.flush(timeout=0.05)
+        assert (early.completed, early.pending, early.timed_out) == (0, 5, True)
         held.set()
         assert (await flushing).pending == 0
         assert await memory.count(user_id="u") == 5
@@ -147,11 +148,40 @@ def test_a_limited_flush_reports_what_still_runs(open_memory):
     memory = open_memory(slow, background=BackgroundPolicy(batch_seconds=3_600, concurrency=1))
     for user in ("u", "v"):
         memory.add("I like tea", user_id=user, wait=False)
-    with pytest.raises(UsageError, match=r"after 0.05 s 1 background jobs still run and 1 batches wait"):
-        memory.flush(timeout=0.05)
+    early = memory.flush(timeout=0.05)
+    assert (early.completed, early.pending, early.failed, early.timed_out) == (0, 2, [], True)
     held.set()
-    assert memory.flush(timeout=30).pending == 0
+    done = memory.flush(timeout=math.inf)
+    assert (done.pending, done.timed_out) == (0, False)
     assert texts(memory, "u") == texts(memory, "v") == ["I like tea"]
+
+
+def test_a_limited_flush_reports_what_was_done_by_then(open_memory):
+    held = threading.Event()
+    model = Repeater()
+
+    def slow(messages):
+        if "I like tea" in messages[-1].text:
+            held.wait(10)
+        return model(messages)
+
+    memory = open_memory(slow, background=BackgroundPolicy(batch_seconds=3_600, concurrency=2))
+    memory.add("I like tea", user_id="u", wait=False)
+    memory.add("I like jam", user_id="v", wait=False)
+    early = memory.flush(timeout=3)
+    assert (early.completed, early.pending, early.timed_out) == (1, 1, True)
+    assert texts(memory, "v") == ["I like jam"]
+    held.set()
+    assert memory.flush(timeout=10**400).pending == 0
+    again = memory.flush(timeout=30)
+    assert (again.completed, again.pending, again.timed_out) == (0, 0, False)
+
+
+@pytest.mark.parametrize("timeout", [math.nan, -1, -math.inf, True, "5", [5]])
+def test_no_number_of_seconds(open_memory, timeout):
+    memory = open_memory(Repeater())
+    with pytest.raises(UsageError, match="number of seconds"):
+        memory.flush(timeout=timeout)
 
 
 def test_closing_leaves_what_waits_to_the_next_opening(open_memory):

@@ -7,6 +7,20 @@ runs. Reads see every commit that was acknowledged before they began, from any p
 from __future__ import annotations
 
 from .indexes import ClaimableIndex, GraphStore, IndexEntry, InspectableIndex, VectorIndex
+from .item_filters import ItemFilter
+from .items import (
+    FoundItem,
+    ItemAnswer,
+    ItemGet,
+    ItemPut,
+    ItemQuestion,
+    ItemRanking,
+    ItemSearch,
+    ItemStore,
+    Namespace,
+    NamespaceListing,
+    StoredItem,
+)
 from .reading import Candidates, Changed, OwnerState, Query, Scored, SearchRequest, Unembedded
 from .records import IndexWork, RecordStore
 from .running import Runtime
@@ -41,12 +55,23 @@ __all__ = [
     "Completion",
     "Damage",
     "DamageKind",
+    "FoundItem",
     "GraphStore",
     "IndexEntry",
     "IndexWork",
     "InspectableIndex",
     "Inspected",
+    "ItemAnswer",
+    "ItemFilter",
+    "ItemGet",
+    "ItemPut",
+    "ItemQuestion",
+    "ItemRanking",
+    "ItemSearch",
+    "ItemStore",
     "MaintainableStore",
+    "Namespace",
+    "NamespaceListing",
     "NewBatch",
     "OwnerState",
     "Query",
@@ -57,6 +82,7 @@ __all__ = [
     "Scored",
     "SearchRequest",
     "StoredBatch",
+    "StoredItem",
     "Unembedded",
     "UpdateMemory",
     "VectorIndex",

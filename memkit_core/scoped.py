@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .admin_results import RollbackResult, UsageReport
+from .admin_verbs import AdminVerbs
 from .results import (
     AddResult,
     ContextResult,
@@ -150,6 +152,21 @@ class ScopedMemory:
         """See ``Memory.history``."""
         return drive(self._verbs.history(memory_id, self._scope, as_of=as_of))
 
+    def rollback(self, *, to: Time, dry_run: bool = False, progress: bool = False) -> RollbackResult:
+        """See ``Admin.rollback``."""
+        return drive(self._admin().rollback(self._scope, to=to, dry_run=dry_run, progress=progress))
+
+    def usage(self) -> UsageReport:
+        """What the scope's owner has cost so far, see ``Admin.usage``.
+
+        Raises:
+            UsageError: The scope has more than one id; costs are kept for whole owners.
+        """
+        return drive(self._admin().usage(self._scope))
+
+    def _admin(self) -> AdminVerbs:
+        return AdminVerbs(self._verbs.engine, self._verbs.runtime)
+
     def __repr__(self) -> str:
         return f"ScopedMemory({self._scope})"
 
@@ -269,6 +286,21 @@ class AsyncScopedMemory:
     async def history(self, memory_id: str, *, as_of: Time | AsOf | None = None) -> list[HistoryEvent]:
         """See ``Memory.history``."""
         return await self._verbs.history(memory_id, self._scope, as_of=as_of)
+
+    async def rollback(self, *, to: Time, dry_run: bool = False, progress: bool = False) -> RollbackResult:
+        """See ``Admin.rollback``."""
+        return await self._admin().rollback(self._scope, to=to, dry_run=dry_run, progress=progress)
+
+    async def usage(self) -> UsageReport:
+        """What the scope's owner has cost so far, see ``Admin.usage``.
+
+        Raises:
+            UsageError: The scope has more than one id; costs are kept for whole owners.
+        """
+        return await self._admin().usage(self._scope)
+
+    def _admin(self) -> AdminVerbs:
+        return AdminVerbs(self._verbs.engine, self._verbs.runtime)
 
     def __repr__(self) -> str:
         return f"AsyncScopedMemory({self._scope})"

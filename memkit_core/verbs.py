@@ -77,6 +77,11 @@ class Verbs:
         self.engine = engine
         self._rt = rt
 
+    @property
+    def runtime(self) -> Runtime:
+        """How the verbs wait: blocking, or in a loop."""
+        return self._rt
+
     # ------------------------------------------------------------ writing
 
     async def add(

@@ -6,15 +6,19 @@ import asyncio
 import contextvars
 import inspect
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
-from memkit_core import AsyncMemory, AsyncScopedMemory, Memory, ScopedMemory
+from memkit_core import AsyncMemory, AsyncScopedMemory, Memory, ScopedMemory, UsageError
+from memkit_core.admin import Admin
 from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
 
 VERBS = ["add", "search", "context", "get", "get_all", "count", "update", "delete", "delete_all", "history"]
+#: What of ``memory.admin`` concerns one scope.
+SCOPED_ADMIN = ["rollback", "usage"]
 
 
 def reply(messages):
@@ -42,11 +46,12 @@ def test_both_faces_have_the_same_signatures():
         one, other = getattr(Memory, name), getattr(AsyncMemory, name)
         assert inspect.signature(one).parameters == inspect.signature(other).parameters, name
         assert inspect.iscoroutinefunction(other) == (name not in ("scoped", "__init__"))
-    assert names(ScopedMemory) == names(AsyncScopedMemory) == set(VERBS)
-    for name in VERBS:
+    assert names(ScopedMemory) == names(AsyncScopedMemory) == {*VERBS, *SCOPED_ADMIN}
+    for name in (*VERBS, *SCOPED_ADMIN):
         one, other = getattr(ScopedMemory, name), getattr(AsyncScopedMemory, name)
         assert inspect.signature(one).parameters == inspect.signature(other).parameters, name
-        own = dict(inspect.signature(getattr(Memory, name)).parameters)
+        face = Admin if name in SCOPED_ADMIN else Memory
+        own = dict(inspect.signature(getattr(face, name)).parameters)
         for scope in ("user_id", "agent_id", "run_id"):
             own.pop(scope)
         assert set(own) == set(inspect.signature(one).parameters)
@@ -215,3 +220,20 @@ def test_one_face_closes_the_other(tmp_path):
     asyncio.run(memory.aio.close())
     with pytest.raises(ValueError, match="closed"):
         memory.count(user_id="u")
+
+
+async def test_a_scoped_view_goes_back_and_tells_costs_for_its_scope_alone(memory):
+    before = datetime.now(UTC)
+    for user in ("u", "v"):
+        memory.add("I like tea", user_id=user)
+    mine, other = memory.scoped(user_id="u"), memory.aio.scoped(user_id="v")
+    assert len(mine.rollback(to=before, dry_run=True)) == 1
+    assert len(mine.rollback(to=before)) == 1
+    assert (mine.count(), await other.count()) == (0, 1)
+    assert mine.usage() == memory.admin.usage(user_id="u")
+    assert await other.usage() == memory.admin.usage(user_id="v")
+    assert len(await other.rollback(to=before)) == 1
+    narrow = memory.scoped(user_id="u", run_id="r")
+    assert narrow.rollback(to=before).items == []
+    with pytest.raises(UsageError, match="whole owners"):
+        narrow.usage()

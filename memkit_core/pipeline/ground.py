@@ -121,6 +121,14 @@ async def _verify(
     return answer.usage
 
 
+def doubts_beside(fact: Fact, memory: MemoryRecord) -> tuple[str, ...]:
+    """The doubts about a fact that a memory does not settle: a name or number that it holds is known."""
+    nothing = Readings(()).evidence(())
+    foreign = foreign_to(fact.text, (memory.text,), nothing)
+    known = [doubt for doubt in foreign_to(fact.text, (), nothing) if doubt not in foreign]
+    return tuple(doubt for doubt in fact.doubts if doubt not in known)
+
+
 def sound_updates(
     services: Services,
     facts: Sequence[Fact],

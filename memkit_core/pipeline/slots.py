@@ -19,6 +19,7 @@ from ..protocols import AmendMemory, Query, RetireMemory, Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .commit import holds_from, lies_ahead, said_at
+from .ground import doubts_beside
 from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
@@ -143,8 +144,10 @@ def says_more(text: str) -> bool:
 
 
 def outweighs(row: MemoryRecord, fact: Fact) -> bool:
-    """Whether what holds is borne out by its messages, and the fact is not by its own."""
-    return row.retired_at is None and row.support == "supported" and fact.support == "doubtful"
+    """Whether what holds is borne out by its messages, and the fact not by its own nor by what holds."""
+    if row.retired_at is not None or row.support != "supported" or fact.support != "doubtful":
+        return False
+    return bool(doubts_beside(fact, row))
 
 
 def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[Message]) -> bool:

@@ -124,6 +124,16 @@ def test_the_doubtful_does_not_change_what_is_supported(tmp_path, operation):
         assert texts(memory.get_all(user_id="u")) == ["Has 2 cats", "Has 7 cats"]
 
 
+@pytest.mark.parametrize("slot", ["", "lives_in"])
+def test_a_name_that_the_memory_holds_is_no_doubt_against_it(tmp_path, slot):
+    home = {"slot": slot, "about": "Mara"} if slot else {}
+    replies = [facts(fact("Mara lives in Berlin", **home)), facts(fact("Mara lives in Madrid", **home))]
+    with opened(tmp_path, *replies, *([] if slot else [decided("UPDATE")])) as memory:
+        memory.add("I'm Mara. I live in Berlin", user_id="u", observed_at="2026-03-02")
+        result = memory.add("Guess what, I moved to Madrid!", user_id="u", observed_at="2026-05-04")
+        assert [(change.event, change.support) for change in result.results] == [("UPDATE", "doubtful")]
+
+
 def test_an_update_that_a_hook_undoes_is_none(tmp_path):
     def hook(proposal: Any) -> Any:
         return replace(proposal, text="Likes tea") if proposal.operation == "UPDATE" else proposal

@@ -10,6 +10,7 @@ from .async_memory import AsyncMemory
 from .engine import Engine
 from .errors import UsageError
 from .memory import Memory
+from .protocols import ItemStore
 
 if TYPE_CHECKING:
     from .types import EmbeddingCalls
@@ -39,6 +40,21 @@ class Lent:
     def embedder(self) -> EmbeddingCalls | None:
         """The embedding model of the memories: vectors of unit length, float32. None without one."""
         return self._engine.services.embedder
+
+    @property
+    def items(self) -> ItemStore:
+        """The item store beside the memories.
+
+        Raises:
+            UsageError: The record store keeps no items.
+        """
+        items: object = getattr(self._engine.services.store, "items", None)
+        if not isinstance(items, ItemStore):
+            raise UsageError(
+                f"{self.location} keeps no items for a framework's store: open the memory with a SQLite file,"
+                " or with a store whose `items` is a memkit_core.protocols.ItemStore"
+            )
+        return items
 
     async def call(self, function: Callable[[], T]) -> T:
         """What a blocking function returns, called on a storage thread of the engine."""

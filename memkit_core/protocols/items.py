@@ -131,14 +131,24 @@ class ItemStore(Protocol):
         ...
 
     def ask(
-        self, questions: Sequence[ItemQuestion], *, now: Micros, omit_expired: bool = False
+        self,
+        questions: Sequence[ItemQuestion],
+        *,
+        now: Micros,
+        omit_expired: bool = False,
+        embedding: EmbeddingIdentity | None = None,
     ) -> list[ItemAnswer]:
         """The answers to all questions, in their order and of one moment.
 
+        A read begins an item's time to live anew where that is asked for and moves its end by a hundredth of
+        that time at least.
+
         Args:
             omit_expired: Expired items are as if they were not there.
+            embedding: The model that the questions' vectors are from.
 
         Raises:
+            EmbeddingMismatchError: The items have vectors of another model.
             IntegrityError: An item that would be returned does not match its hash.
             UsageError: A vector has not the dimension of the items'.
         """

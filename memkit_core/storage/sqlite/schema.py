@@ -11,7 +11,8 @@ from .pool import migrate
 
 #: Tables that are made anew from others.
 DERIVED_TABLES: Final = frozenset(
-    "actors sessions postings unit_stats vectors metadata_keys index_work space_changes".split()
+    "actors sessions postings unit_stats vectors metadata_keys index_work space_changes item_vectors"
+    " item_postings item_changes".split()
 )
 _MASTER: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'"
 

@@ -15,7 +15,11 @@ COUNTED: Final = ("meta", "owners", "usage")
 STORE_ID: Final = "store_id"
 #: How much index work was struck out; see ``pending``.
 WORK: Final = "index_work"
-KEYS: Final = ("schema_version", "analyzer", "embedding", "dimension", STORE_ID, COUNTS, WORK)
+#: The model whose vectors the items have.
+ITEM_EMBEDDING: Final = "item_embedding"
+KEYS: Final = (
+    *("schema_version", "analyzer", "embedding", "dimension", STORE_ID, COUNTS, WORK, ITEM_EMBEDDING),
+)
 REBUILD: Final = "rebuild:"
 
 Count = tuple[int, int]

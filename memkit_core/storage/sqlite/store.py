@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
 _TABLES: Final = (
     "owners actors memories events batches sessions messages sources postings unit_stats vectors"
-    " metadata_keys index_work space_changes usage spending amendments"
+    " metadata_keys index_work space_changes usage spending amendments item_spaces items item_vectors"
+    " item_postings item_changes"
 ).split()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ...types import EmbeddingIdentity, OwnerKey, Usage
     from .driver import Connection
+    from .items.store import SqliteItems
     from .pool import Pool
     from .writer import Writer
 
@@ -29,6 +31,14 @@ class Upkeep:
 
     _pool: Pool
     _writer: Writer
+    _cache_bytes: int
+
+    @cached_property
+    def items(self) -> SqliteItems:
+        """The item store in the same file. Its warm copies may take as much memory again as the memories'."""
+        from .items.store import SqliteItems
+
+        return SqliteItems(self._pool, self._writer, cache_bytes=self._cache_bytes)
 
     def rebuild_terms(self, *, after: int = 0) -> tuple[int, int]:
         """See ``MaintainableStore.rebuild_terms``."""

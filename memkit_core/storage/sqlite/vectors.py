@@ -142,7 +142,11 @@ def switch_embedding(connection: Connection, identity: EmbeddingIdentity) -> Non
     _write_identity(connection, identity)
 
 
-def _write_identity(connection: Connection, identity: EmbeddingIdentity) -> None:
+def identity_text(identity: EmbeddingIdentity) -> str:
+    """What ``read_identity`` reads."""
     text = json.dumps({"model": identity.model, "dimension": identity.dimension})
-    value = f"{text} {crc32(text.encode())}"
-    put(connection, "embedding", value)
+    return f"{text} {crc32(text.encode())}"
+
+
+def _write_identity(connection: Connection, identity: EmbeddingIdentity) -> None:
+    put(connection, "embedding", identity_text(identity))

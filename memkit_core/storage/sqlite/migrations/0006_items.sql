@@ -8,8 +8,8 @@ CREATE TABLE item_spaces (
     tag INTEGER NOT NULL,
     content_hash BLOB NOT NULL
 );
--- Instants and ttl are microseconds. expiry_sum covers ttl and expires_at, which reading may move.
--- paths: the fields it is found by, a JSON list.
+-- paths: the fields it is found by, a JSON list. Instants and ttl are microseconds.
+-- state_sum covers what reading or repairs may change: ttl, expires_at, the sum of its keywords, how many vectors.
 CREATE TABLE items (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     space INTEGER NOT NULL,
@@ -20,7 +20,9 @@ CREATE TABLE items (
     updated_at INTEGER NOT NULL,
     ttl INTEGER,
     expires_at INTEGER,
-    expiry_sum INTEGER NOT NULL,
+    terms INTEGER NOT NULL,
+    vectors INTEGER NOT NULL,
+    state_sum INTEGER NOT NULL,
     content_hash BLOB NOT NULL
 );
 CREATE UNIQUE INDEX items_key ON items (space, key);
@@ -45,3 +47,11 @@ CREATE TABLE item_postings (
     PRIMARY KEY (space, term, item)
 ) WITHOUT ROWID;
 CREATE INDEX item_postings_item ON item_postings (item);
+
+-- Which items a tag of a namespace changed, so that warm copies read only these again. Old rows go.
+CREATE TABLE item_changes (
+    space INTEGER NOT NULL,
+    tag INTEGER NOT NULL,
+    item INTEGER NOT NULL,
+    PRIMARY KEY (space, tag, item)
+) WITHOUT ROWID;

@@ -49,7 +49,7 @@ def changed_ids(
         )
         return [memory_id for (memory_id,) in rows]
     # New memories that are current, later versions, and closed ones: each has an index that begins there.
-    # Amendments are rare enough to be read one after the other.
+    # Amended are closed versions only: the owner's are looked through, and nobody else's.
     rows = connection.execute(
         "SELECT m.memory_id FROM memories m INDEXED BY memories_listing"
         f" WHERE {condition} AND m.retired_at IS NULL AND m.created_at > ?"
@@ -57,9 +57,10 @@ def changed_ids(
         f" WHERE {condition} AND m.revision > 1 AND m.recorded_at > ?"
         " UNION SELECT m.memory_id FROM memories m INDEXED BY memories_closed"
         f" WHERE {condition} AND m.retired_at IS NOT NULL AND m.retired_at > ?"
-        " UNION SELECT m.memory_id FROM amendments a CROSS JOIN memories m ON m.unit = a.unit"
-        f" WHERE a.until > ? AND {condition} ORDER BY 1",
-        (*values, time, *values, time, *values, time, time, *values),
+        " UNION SELECT m.memory_id FROM memories m INDEXED BY memories_closed"
+        " CROSS JOIN amendments a ON a.unit = m.unit"
+        f" WHERE {condition} AND m.retired_at IS NOT NULL AND a.until > ? ORDER BY 1",
+        (*values, time, *values, time, *values, time, *values, time),
     )
     return [memory_id for (memory_id,) in rows]
 

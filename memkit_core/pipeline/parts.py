@@ -26,8 +26,16 @@ SHOWN_HASH: Final = 16
 _MIME: Final = re.compile(r"image/[a-z0-9][a-z0-9.+-]{0,80}")
 _UNSEEN: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FILE_ID: Final = re.compile(r"[\w.:/-]{1,512}", re.ASCII)
-#: How files of the usual formats begin.
-_MAGIC: Final = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
+#: How files of the formats begin that models take.
+_MAGIC: Final = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL), "image/bmp"),
+    (re.compile(rb".{4}ftyp(?:heic|heix|heim|heis|hevc|hevx)", re.DOTALL), "image/heic"),
+    (re.compile(rb".{4}ftyp(?:mif1|msf1)", re.DOTALL), "image/heif"),
+)
 _TEXTS: Final = ("text", "input_text", "output_text")
 _IMAGES: Final = ("image", "image_url", "input_image")
 
@@ -121,12 +129,17 @@ class ContentReader:
             if not comma or "base64" not in (option.strip().lower() for option in options):
                 raise UsageError(f"{what}: a data URI is 'data:image/png;base64,…'")
         raw = self._decoded(value, what)
-        if mime is None:
-            mime = next((name for magic, name in _MAGIC if raw.startswith(magic)), None)
-            mime = "image/webp" if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP" else mime
-        name = mime.strip().lower() if isinstance(mime, str) else ""
+        seen = next((name for magic, name in _MAGIC if magic.match(raw)), None)
+        name = mime.strip().lower() if isinstance(mime, str) else seen or ""
         if not _MIME.fullmatch(name):
             raise UsageError(f"{what}: its mime type is one of image/…, such as image/png")
+        if self._policy.images == "describe":
+            if seen is None:
+                raise UsageError(
+                    f"{what} is said to be {name}, but its data are no PNG, JPEG, GIF, WebP, BMP or HEIC: "
+                    "convert it, no model reads anything else"
+                )
+            name = seen  # providers refuse data that are something else than is said
         digest = hashlib.sha256(raw).hexdigest()[:SHOWN_HASH]
         return f"{name}, sha256 {digest}", f"data:{name};base64,{value}"
 

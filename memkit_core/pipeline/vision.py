@@ -24,6 +24,8 @@ from .services import Services
 #: Images, and characters of their data, in one call.
 IMAGES_PER_CALL: Final = 8
 CHARS_PER_CALL: Final = 20_000_000
+#: From this claim on each image is asked about by itself, and one without a usable answer waits no longer.
+LAST_ATTEMPT: Final = 3
 #: How much of a description, and of the words that stand in an image, is kept.
 _DESCRIPTION_CHARS: Final = 1_000
 _WORDS_CHARS: Final = 1_000
@@ -112,25 +114,33 @@ async def describe(
 ) -> Described:
     """The messages with the descriptions that one call gives, durable in the store.
 
-    Call it again until nothing is ``waiting``; images that no call could describe do not wait any more.
+    Call it again until nothing is ``waiting``; images that no call could describe do not wait any more. Where
+    answers could not be used before, each image is asked about by itself in the end, and goes without.
 
     Args:
         messages: Those of the batch, in the order of ``batch.units``.
 
     Raises:
         VisionUnsupportedError: The model takes no images. Nothing was changed.
-        ModelError: The call failed or its answer could not be used. Nothing was changed.
+        ModelError: The call failed, or its answer could not be used and there are attempts left. Nothing was
+            changed.
         StorageError: The descriptions could not be stored.
     """
     detail = services.policies.vision.detail
-    group = _next_group(messages, detail)
-    told = await _ask(rt, services, group)
+    last = batch.attempts >= LAST_ATTEMPT
+    group = _next_group(messages, detail, most=1 if last else IMAGES_PER_CALL)
+    try:
+        told = await _ask(rt, services, group)
+    except ModelOutputError:
+        if not last:
+            raise
+        told = dict.fromkeys(group)  # the text is worth more than to wait for ever
     after = tuple(_completed(message, told, detail) for message in messages)
     await _store(rt, services, batch, messages, after)
     return Described(messages=after, rejected=tuple(_undescribed(messages, after)))
 
 
-def _next_group(messages: Sequence[Message], detail: str) -> list[tuple[str, str]]:
+def _next_group(messages: Sequence[Message], detail: str, *, most: int) -> list[tuple[str, str]]:
     """What the next call shows: each image once, however often it comes, and how closely."""
     group: dict[tuple[str, str], None] = {}
     chars = 0
@@ -139,7 +149,7 @@ def _next_group(messages: Sequence[Message], detail: str) -> list[tuple[str, str
         key = (source, image.detail or detail)
         if key in group:
             continue
-        if group and (len(group) == IMAGES_PER_CALL or chars + len(source) > CHARS_PER_CALL):
+        if group and (len(group) == most or chars + len(source) > CHARS_PER_CALL):
             break
         group[key] = None
         chars += len(source)

@@ -136,6 +136,58 @@ def test_a_failure_leaves_it_pending_and_the_next_opening_describes_it_once(tmp_
         assert memory.search("beach dog", user_id="ann", include=["excerpts"]).excerpts
 
 
+def unreadable(image_url):
+    """A reply about any image but this one."""
+
+    def answer(messages):
+        blocks = messages[-1].content
+        if isinstance(blocks, str):
+            return facts(("Ana has a dog", 0))
+        shown = [block["image_url"]["url"] for block in blocks if block["type"] != "text"]
+        if image_url in shown:
+            return "I can't see any images."
+        return {"images": [{"image": n, "description": "A dog."} for n, _ in enumerate(shown, 1)]}
+
+    return answer
+
+
+def test_images_that_nobody_describes_do_not_hold_up_the_text(tmp_path):
+    memory, chat = open_memory(tmp_path, *[{"images": []}] * 4, facts(("Ana has a dog", 0)))
+    with memory:
+        pictures = [image(f"https://pics.example/{n}") for n in range(2)]
+        memory.add([said("I am Ana and have a dog", *pictures)], user_id="ann")
+        assert [memory.flush().pending for _ in range(2)] == [1, 0]
+        assert [item.memory for item in memory.get_all(user_id="ann")] == ["Ana has a dog"]
+        assert [len(blocks_of(call)) for call in chat.calls[:4]] == [2, 2, 1, 1]
+
+
+def test_one_image_that_cannot_be_read_costs_only_itself(tmp_path):
+    bad = "https://pics.example/1"
+    memory, _ = open_memory(tmp_path, *[unreadable(bad)] * 20)
+    with memory:
+        pictures = [image(f"https://pics.example/{n}") for n in range(3)]
+        message = [said("I am Ana and have a dog", *pictures)]
+        memory.add(message, user_id="ann", idempotency_key="k")
+        assert [memory.flush().pending for _ in range(2)] == [1, 0]
+        result = memory.add(message, user_id="ann", idempotency_key="k")
+        assert result.status == "partial"
+        assert [(r.item, "not described" in r.reason) for r in result.rejected] == [
+            (f"[image 2 ({bad})]", True)
+        ]
+        (excerpt,) = memory.search("dog", user_id="ann", include=["excerpts"]).excerpts
+        assert excerpt.text.count("A dog.") == 2
+
+
+def test_a_model_that_is_down_takes_no_attempt_away(tmp_path):
+    memory, _ = open_memory(tmp_path, *[BadRequestError("down")] * 6, DOG, facts(("A brown dog", 0)))
+    with memory:
+        memory.add([said("Look", image())], user_id="ann")
+        for _ in range(5):
+            assert memory.flush().pending == 1
+        assert memory.flush().pending == 0
+        assert [item.memory for item in memory.get_all(user_id="ann")] == ["A brown dog"]
+
+
 def test_deleted_meanwhile(tmp_path):
     memory, _ = open_memory(tmp_path, RuntimeError("down"))
     with memory:

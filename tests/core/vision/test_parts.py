@@ -14,6 +14,7 @@ from memkit_core.types import Message
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 DATA = base64.b64encode(PNG).decode()
 URI = f"data:image/png;base64,{DATA}"
+SVG = base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode()
 URL = "https://pics.example/dog.png?sig=a%20b"
 
 
@@ -88,6 +89,13 @@ def test_files_of_a_provider(block):
         ({"type": "image", "base64": DATA, "mime_type": "text/html"}, {}, "mime type"),
         ({"type": "image", "base64": base64.b64encode(b"what").decode()}, {}, "mime type"),
         ({"type": "image_url", "image_url": "data:text/html;base64,AAAA"}, {}, "mime type"),
+        (
+            {"type": "image", "base64": base64.b64encode(b"what").decode(), "mime_type": "image/png"},
+            {},
+            "no PNG",
+        ),
+        ({"type": "image_url", "image_url": f"data:image/svg+xml;base64,{SVG}"}, {}, "image/svg.xml, but"),
+        ({"type": "image", "base64": DATA[:4], "mime_type": "image/png"}, {}, "no PNG"),
         ({"type": "image_url", "image_url": "data:image/png,AAAA"}, {}, "data URI"),
         ({"type": "image_url", "image_url": "data:image/png;base64,"}, {}, "empty"),
         ({"type": "image_url", "image_url": URI}, {"max_bytes": 10}, "max_bytes"),
@@ -98,6 +106,33 @@ def test_files_of_a_provider(block):
 def test_what_cannot_be_used(block, policy, problem):
     with pytest.raises(UsageError, match=problem):
         read([block], **policy)
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (PNG, "image/png"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "image/jpeg"),
+        (b"GIF87a\1", "image/gif"),
+        (b"GIF89a\1", "image/gif"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "image/webp"),
+        (b"BM\x36\0\x0c\0\0\0\0\0\x36\0", "image/bmp"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "image/heic"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0", "image/heif"),
+    ],
+)
+@pytest.mark.parametrize("said", [{}, {"mime_type": "image/png"}, {"mime_type": "image/jpg"}])
+def test_a_model_is_told_what_the_data_are(data, mime, said):
+    encoded = base64.b64encode(data).decode()
+    text, (image,) = read([{"type": "image", "base64": encoded} | said])
+    assert image.source == f"data:{mime};base64,{encoded}"
+    assert text.startswith(f"[image 1 ({mime}, sha256 ")
+
+
+def test_what_no_model_is_shown_may_be_any_image():
+    text, (image,) = read([{"type": "image", "base64": SVG, "mime_type": "image/svg+xml"}], images="ignore")
+    assert image.source is None
+    assert text.startswith("[image 1 (image/svg+xml, sha256 ")
 
 
 def test_too_many():

@@ -128,7 +128,7 @@ _NUMBERS: Final = {
             "a an one un una uno ein eine einem einer eins 一",
             "two dos zwei 两 二", "three tres drei 三", "four cuatro vier 四", "five cinco fünf 五",
             "six seis sechs 六", "seven siete sieben 七", "eight ocho acht 八", "nine nueve neun 九",
-            "ten diez zehn 十",
+            "ten diez zehn 十", "eleven once elf 十一", "twelve doce zwölf 十二",
         ),
         start=1,
     )
@@ -159,10 +159,25 @@ def _words(names: Iterator[str] | Sequence[str]) -> str:
     return "|".join(sorted(names, key=len, reverse=True))
 
 
-_LATIN_NUMBER: Final = r"\d{1,3}|" + _words([n for n in _NUMBERS if n.isascii() or "ü" in n])
+_LATIN_NUMBER: Final = r"\d{1,3}|" + _words([n for n in _NUMBERS if n[0] < "\u2e80"])
 _LATIN_UNIT: Final = _words([w for w in _UNIT_OF if w[0] < "\u2e80"])
 _LATIN_DAY: Final = _words([w for w in _WEEKDAYS if w[0] < "\u2e80"])
-_WIDE_NUMBER: Final = r"\d{1,3}|[一二两三四五六七八九十]"
+_WIDE_NUMBER: Final = (
+    r"(?<![\d一二两三四五六七八九十百千万几数])(?:\d{1,3}|十[一二]|[一二两三四五六七八九十])"
+)
+#: The end of a larger number, of which the rest must not be taken for the whole.
+_NOT_IN_NUMBER: Final = r"(?<!\d[.,])(?<!ty )(?<!ty-)(?<!hundred )"
+#: "Learned it in three weeks" says how long something took, "runs 50 km in a week" how much: what tells them
+#: from "leaves in three weeks". Where in doubt the model's word stands.
+_TOOK: Final = re.compile(
+    r"\b(?:\w{2,}ed|was|were|had|did|took|lost|made|read|wrote|built|ran|got|went|came|gave|found|won|sold|bought"
+    r"|spent|learnt|grew|drove|saw|began|became|taught|paid|ate|flew|done|can|could|able|usually|always|often|every"
+    r"|each|per|once|twice|times|within|(?:days?|hours?|minutes?) in)\b"
+    r"|\b(?:kann|können|konnten?|jede[nrms]?|immer|oft|verlor|schrieb|las|lief|nahm|fand|wurden?|war|waren)\b"
+    r"|\b(?-i:(?:ge|ver|be|er|ent|zer)\w{2,}(?:t|en)|\w{2,}(?:iert|te|ge\w{2,}(?:t|en)))\b"
+    r"|[了过]",
+    re.IGNORECASE,
+)
 
 Match = re.Match[str]
 _Reading = Callable[[date, Match], Span]
@@ -222,6 +237,19 @@ def _week_and_day(day: date, match: Match, sign: int) -> Span:
     return _one(day + (_WEEKDAYS[match["day"]] - day.weekday()) * _DAY + sign * _WEEK)
 
 
+def _ahead(day: date, match: Match) -> Span:
+    """So many units from now, if nothing else in the text says that they passed.
+
+    Raises:
+        ValueError: It may be how long something took.
+    """
+    outside = match.string[: match.start()] + " " + match.string[match.end() :]
+    vague = match["n"].lower() in _ARTICLES and any(char.isdigit() for char in outside)
+    if vague or _TOOK.search(outside):
+        raise ValueError("it may be how long something took")
+    return _count(day, match, 1)
+
+
 def _signed(reading: Callable[[date, Match, int], Span], sign: int) -> _Reading:
     def read(day: date, match: Match) -> Span:
         return reading(day, match, sign)
@@ -229,10 +257,16 @@ def _signed(reading: Callable[[date, Match, int], Span], sign: int) -> _Reading:
     return read
 
 
+_ARTICLES: Final = frozenset(("a", "an", "ein", "eine", "einem", "einer"))
+
 #: In this order: what matches first takes its words away from what follows.
 _EXPRESSIONS: Final[tuple[tuple[re.Pattern[str], _Reading], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE), reading)
     for pattern, reading in (
+        (
+            rf"\b{_NOT_IN_NUMBER}(?P<n>{_LATIN_NUMBER}) (?P<unit>{_LATIN_UNIT}) from (?:now|today)\b",
+            _signed(_count, 1),
+        ),
         (r"\b(?:the )?day before yesterday\b|\banteayer\b|\bantier\b|\bvorgestern\b|(?<!大)前天", _days(-2)),
         (r"\b(?:the )?day after tomorrow\b|\bpasado mañana\b|\bübermorgen\b|(?<!大)后天", _days(2)),
         (r"\byesterday\b|\blast night\b|\bayer\b|\banoche\b|\bgestern\b|昨天|昨晚", _days(-1)),
@@ -242,11 +276,14 @@ _EXPRESSIONS: Final[tuple[tuple[re.Pattern[str], _Reading], ...]] = tuple(
         ),
         (r"\btoday\b|\btonight\b|\bthis morning\b|\bhoy\b|\bheute\b|今天", _days(0)),
         (
-            rf"\b(?P<n>{_LATIN_NUMBER}) (?P<unit>{_LATIN_UNIT}) ago\b",
+            rf"\b{_NOT_IN_NUMBER}(?P<n>{_LATIN_NUMBER}) (?P<unit>{_LATIN_UNIT}) ago\b",
             _signed(_count, -1),
         ),
+        (rf"\bdentro de (?P<n>{_LATIN_NUMBER}) (?P<unit>{_LATIN_UNIT})\b", _signed(_count, 1)),
+        (rf"\bin (?P<n>{_LATIN_NUMBER}) (?P<unit>{_LATIN_UNIT})\b(?! of\b)", _ahead),
+        (rf"(?P<n>{_WIDE_NUMBER})(?P<unit>天|周|个?星期|个月|年)(?:以|之)?[后後]", _ahead),
         (rf"\b(?:hace|vor) (?P<n>{_LATIN_NUMBER}) (?P<unit>{_LATIN_UNIT})\b", _signed(_count, -1)),
-        (rf"(?P<n>{_WIDE_NUMBER})(?P<unit>天|周|个星期|个月|年)前", _signed(_count, -1)),
+        (rf"(?P<n>{_WIDE_NUMBER})(?P<unit>天|周|个?星期|个月|年)(?:以|之)?前", _signed(_count, -1)),
         (rf"\b(?:last|letzte[nmrs]?) (?P<unit>{_LATIN_UNIT})\b", _signed(_period, -1)),
         (r"\b(?P<unit>semana|mes|año) pasad[ao]\b", _signed(_period, -1)),
         (rf"\b(?:next|nächste[nmrs]?|próxim[ao]) (?P<unit>{_LATIN_UNIT})\b", _signed(_period, 1)),

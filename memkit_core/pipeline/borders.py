@@ -57,9 +57,10 @@ def word_start(text: str, at: int) -> int:
     if at <= 0:
         return 0
     later, earlier = range(at, min(len(text), at + _NEAR)), range(at - 1, max(0, at - _NEAR), -1)
-    for place in (*later, *earlier):
-        if _between_words_or_wide(text, place):
-            return place
+    for places in (later, earlier):
+        for place in places:
+            if _between_words_or_wide(text, place):
+                return place
     return 0 if at < _NEAR else at
 
 

@@ -334,7 +334,7 @@ class AddResult(_Listing):
 
     Attributes:
         results: One entry per fact, in order: ADD, UPDATE, DELETE or NONE. Then one for every other memory
-            that was changed to make room in its slot: DELETE, or AMEND for an earlier value.
+            that was changed to make room in time: DELETE, or AMEND for an earlier version.
         status: ``complete``: all done. ``partial``: done, but see ``rejected`` or ``failed``. ``pending``:
             the messages wait for extraction; ``flush()`` or the next opening of the store takes it up again.
         mode: ``llm``: a model extracted and decided. ``verbatim``: no model, statements kept as they are.

@@ -44,7 +44,7 @@ class Plan:
 
     Attributes:
         outcomes: Per decision its change's number; None for a NONE, which changes nothing.
-        corrections: Numbers of changes that no decision stands for: what else a slot made of its values.
+        corrections: Numbers of changes that no decision stands for: what else had to make room in time.
         facts: What was decided about.
     """
 

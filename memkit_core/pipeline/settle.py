@@ -23,6 +23,7 @@ from .hooks import run_hooks
 from .index import index_committed
 from .job import options_of, read_job, zoned
 from .joint import Part, join, shares
+from .late import place_late
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
 from .recall import Recalled, recall
@@ -227,9 +228,18 @@ class Work:
                 slotted=slotted,
                 adds=adds,
             )
-            slotted = replace(slotted, until={**slotted.until, **decided.until})
             decisions, unsound = sound_updates(
                 services, facts, decided.decisions, recalled.memories, self._request.messages
+            )
+            slotted = await place_late(
+                rt,
+                services,
+                self._request.scope,
+                facts,
+                self._request.messages,
+                decisions,
+                decided.until,
+                slotted,
             )
             extra = await embed(rt, services, update_texts(facts, decisions))
             whole = Embedded(

@@ -54,6 +54,24 @@ def test_what_was_said_earlier_ends_where_the_later_memory_begins(tmp_path, oper
         assert texts(memory.get_all(user_id="u", as_of="2026-02-01")) == ["Likes tea"]
 
 
+def test_what_was_said_between_two_versions_is_put_between_them(tmp_path):
+    replies = [facts(fact("Likes milk")), facts(fact("Likes tea")), decided("UPDATE")]
+    replies += [facts(fact("Likes coffee"), fact("Likes water", cites=[1]))]
+    replies += [{"decisions": [{"fact": n, "op": "UPDATE", "target": 0} for n in (0, 1)]}]
+    with opened(tmp_path, *replies) as memory:
+        memory.add("I like milk", user_id="u", observed_at="2024-01-01")
+        memory.add("I like tea", user_id="u", observed_at="2026-01-01")
+        said = [
+            {"role": "user", "content": "I like coffee", "observed_at": "2025-01-01"},
+            {"role": "user", "content": "I like water", "observed_at": "2025-07-01"},
+        ]
+        result = memory.add(said, user_id="u")
+        assert [c.event for c in result.results] == ["ADD", "ADD", "AMEND"]
+        months = ("2024-06-01", "2025-03-01", "2025-09-01", "2026-03-01")
+        found = [texts(memory.get_all(user_id="u", as_of=when)) for when in months]
+        assert found == [["Likes milk"], ["Likes coffee"], ["Likes water"], ["Likes tea"]]
+
+
 def test_an_earlier_detail_is_kept_beside(tmp_path):
     replies = facts(fact("Has a dog")), facts(fact("Has a dog called Rex")), decided("UPDATE")
     with opened(tmp_path, *replies) as memory:

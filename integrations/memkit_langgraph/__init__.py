@@ -1,3 +1,49 @@
-"""memkit for LangGraph: the long-term store, the checkpoint saver and nodes, on one database."""
+"""memkit for LangGraph: the long-term store, the checkpoint saver and nodes, on one database.
+
+Names are imported on first use, since LangGraph itself takes its time. They need the extra ``langgraph``.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .namespaces import user_namespace, user_of
+    from .users import authenticated_user, resolve_user
+
+__all__ = [
+    "authenticated_user",
+    "resolve_user",
+    "user_namespace",
+    "user_of",
+]
+
+_MODULES = {
+    "authenticated_user": "users",
+    "resolve_user": "users",
+    "user_namespace": "namespaces",
+    "user_of": "namespaces",
+}
+#: What the extra brings.
+_EXTRA = frozenset({"langchain", "langchain_core", "langgraph"})
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f".{module}", __name__), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        from memkit_core.errors import MissingDependencyError
+
+        raise MissingDependencyError(f"memkit_langgraph.{name}", extra="langgraph") from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -68,7 +68,7 @@ def test_nobody_is_an_error_that_says_what_to_do(nobody: Any) -> None:
 
 @pytest.mark.parametrize("wrong", ["", 7, True, ["alice"], b"alice"])
 def test_what_comes_first_is_not_passed_over_if_it_cannot_be_an_id(wrong: Any) -> None:
-    with pytest.raises(UsageError, match="runtime.context.user_id is a non-empty text"):
+    with pytest.raises(UsageError, match=r"runtime\.context\.user_id is a non-empty text"):
         resolve_user(_config(user_id="somebody else"), _runtime({"user_id": wrong}))
     with pytest.raises(UsageError, match=r"config\['configurable'\]\['user_id'\] is a non-empty text"):
         resolve_user(_config(user_id=wrong, langgraph_auth_user_id="somebody else"))

@@ -6,31 +6,41 @@ Names are imported on first use, since LangGraph itself takes its time. They nee
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .namespaces import user_namespace, user_of
+    from .namespaces import user_label, user_namespace, user_of
+    from .nodes import create_recall_node, create_remember_node
+    from .store import MemkitStore
     from .users import authenticated_user, resolve_user
 
 __all__ = [
+    "MemkitStore",
     "authenticated_user",
+    "create_recall_node",
+    "create_remember_node",
     "resolve_user",
+    "user_label",
     "user_namespace",
     "user_of",
 ]
 
-_MODULES = {
+_HOMES: Final = {
+    "MemkitStore": "store",
     "authenticated_user": "users",
+    "create_recall_node": "nodes",
+    "create_remember_node": "nodes",
     "resolve_user": "users",
+    "user_label": "namespaces",
     "user_namespace": "namespaces",
     "user_of": "namespaces",
 }
 #: What the extra brings.
-_EXTRA = frozenset({"langchain", "langchain_core", "langgraph"})
+_EXTRA: Final = frozenset({"langchain", "langchain_core", "langgraph"})
 
 
 def __getattr__(name: str) -> Any:
-    module = _MODULES.get(name)
+    module = _HOMES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .async_memory import AsyncMemory
 from .engine import Engine
@@ -13,7 +13,7 @@ from .memory import Memory
 from .protocols import ItemStore
 
 if TYPE_CHECKING:
-    from .types import EmbeddingCalls
+    from .models.embed import Embedder
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Lent:
         return self._engine.services.store.location
 
     @property
-    def embedder(self) -> EmbeddingCalls | None:
+    def embedder(self) -> Embedder | None:
         """The embedding model of the memories: vectors of unit length, float32. None without one."""
         return self._engine.services.embedder
 
@@ -59,6 +59,22 @@ class Lent:
     async def call(self, function: Callable[[], T]) -> T:
         """What a blocking function returns, called on a storage thread of the engine."""
         return await self._engine.suspending.call(function)
+
+
+def embedding_model(embeddings: Any, *, name: str | None = None, dimension: int | None = None) -> Embedder:
+    """A model of an adapter's user behind memkit's checks: float32 vectors of unit length and one dimension.
+
+    Args:
+        embeddings: Any object with LangChain's ``embed_documents`` and ``embed_query``.
+        name: What the store calls the model, by default the name that it gives itself.
+        dimension: Of its vectors, if known.
+
+    Raises:
+        ConfigError: The object cannot embed.
+    """
+    from .models.embed import Embedder
+
+    return Embedder(embeddings, name=name, dimension=dimension)
 
 
 def lend(memory: Memory | AsyncMemory) -> Lent:

@@ -103,6 +103,21 @@ class NamespaceListing:
     offset: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemTexts:
+    """What an item that stays as it is shall be found by from now on.
+
+    Attributes:
+        number: The item's number in ``ItemStore.scan``. ``updated_at``: as it was there.
+        texts, vectors: As in ``ItemPut``.
+    """
+
+    number: int
+    updated_at: Micros
+    texts: tuple[str, ...]
+    vectors: tuple[Vector, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class FoundItem:
     """An item that a search found.
@@ -163,6 +178,18 @@ class ItemStore(Protocol):
 
         Args:
             embedding: The model that the vectors are from; needed if there are any.
+
+        Raises:
+            EmbeddingMismatchError: The items have vectors of another model. Nothing was changed.
+        """
+        ...
+
+    def scan(self, *, after: int = 0, limit: int) -> list[tuple[int, StoredItem]]:
+        """The next items by their numbers, which are positive and stay; damaged ones are left out."""
+        ...
+
+    def index(self, items: Sequence[ItemTexts], *, embedding: EmbeddingIdentity | None = None) -> None:
+        """Find items by other texts and vectors; those that are gone or were put again stay as they are.
 
         Raises:
             EmbeddingMismatchError: The items have vectors of another model. Nothing was changed.

@@ -54,7 +54,7 @@ RULES: dict[str, set[str] | None] = {
         *PUBLIC,
     },
     "evaluation": {*VALUES, "pipeline", "protocols", "memory", *PUBLIC},
-    "adapting": {*VALUES, "async_memory", "engine", "memory", "protocols"},
+    "adapting": {*VALUES, "async_memory", "engine", "memory", "models", "protocols"},
     "engine": EVERYTHING,
     "background": EVERYTHING,
     "admin": EVERYTHING,

@@ -11,6 +11,7 @@ from typing import Any, Final
 from .... import analysis
 from ....errors import IntegrityError, UsageError
 from ....protocols import ItemPut, Namespace, StoredItem
+from ....types import Vector
 from ..rows import LONE_SURROGATE, checksum, digest, pack_vector
 from ..seals import is_sound_row
 
@@ -105,6 +106,32 @@ def item_of(row: Sequence[Any]) -> StoredItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """What an item is found by, as rows."""
+
+    terms: tuple[tuple[str, int, int], ...]
+    vectors: tuple[bytes, ...]
+
+
+def prepare_index(texts: Sequence[str], vectors: Sequence[Vector]) -> Indexed:
+    """The keywords of texts, as (term, tf, len), and their vectors.
+
+    Raises:
+        UsageError: A vector is none, or there are not as many as texts.
+    """
+    if vectors and len(vectors) != len(texts):
+        raise UsageError(f"{len(vectors)} vectors for {len(texts)} texts")
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(analysis.unit_terms(text.encode("utf-8", "replace").decode("utf-8")))
+    length = counts.total()
+    return Indexed(
+        terms=tuple((term, tf, length) for term, tf in counts.most_common(_MAX_TERMS)),
+        vectors=tuple(pack_vector(vector) for vector in vectors),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedPut:
     """A put with everything made that needs no database."""
 
@@ -113,8 +140,7 @@ class PreparedPut:
     value: str | None
     paths: str
     ttl: int | None
-    terms: tuple[tuple[str, int, int], ...]
-    vectors: tuple[bytes, ...]
+    indexed: Indexed
 
 
 def prepare(puts: Sequence[ItemPut]) -> list[PreparedPut]:
@@ -133,24 +159,13 @@ def _prepare(namespace: str, put: ItemPut) -> PreparedPut:
     _check_text(put.key)
     if put.value is not None:
         _check_text(put.value)
-    if put.vectors and len(put.vectors) != len(put.texts):
-        raise UsageError(f"{len(put.vectors)} vectors for {len(put.texts)} texts")
     if put.ttl is not None and not 0 <= put.ttl < 2**62:
         raise UsageError("a time to live is not negative, and less than 100,000 years")
-    counts: Counter[str] = Counter()
-    for text in put.texts:
-        counts.update(analysis.unit_terms(_clean(text)))
-    length = counts.total()
     return PreparedPut(
         namespace=namespace,
         key=put.key,
         value=put.value,
         paths=json.dumps(put.paths),
         ttl=put.ttl,
-        terms=tuple((term, tf, length) for term, tf in counts.most_common(_MAX_TERMS)),
-        vectors=tuple(pack_vector(vector) for vector in put.vectors),
+        indexed=prepare_index(put.texts, put.vectors),
     )
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -11,6 +11,7 @@ from ....protocols import (
     ItemGet,
     ItemPut,
     ItemQuestion,
+    ItemTexts,
     Namespace,
     NamespaceListing,
     StoredItem,
@@ -21,8 +22,8 @@ from ..forks import register
 from ..pool import Pool
 from ..seals import is_sound_row
 from ..writer import Writer
-from .rows import ITEM, decode, encode, item_of, prepare, span
-from .writes import check_identity, identity_of, put_all, refresh, sweep, switch_identity
+from .rows import ITEM, Indexed, decode, encode, is_sound, item_of, prepare, prepare_index, span
+from .writes import check_identity, identity_of, index_all, put_all, refresh, sweep, switch_identity
 
 if TYPE_CHECKING:
     from .warm import ItemVectors
@@ -104,10 +105,24 @@ class SqliteItems:
     ) -> None:
         """See ``ItemStore.put``."""
         prepared = prepare(puts)
-        if embedding is None and any(put.vectors for put in prepared):
-            raise UsageError("items with vectors come with the identity of their embedding model")
-        held = embedding if any(put.vectors for put in prepared) else None
+        held = _claimed(embedding, [put.indexed for put in prepared])
         self._writer.run(lambda connection: put_all(connection, prepared, now, held))
+
+    def scan(self, *, after: int = 0, limit: int) -> list[tuple[int, StoredItem]]:
+        """See ``ItemStore.scan``."""
+        with self._pool.read() as connection:
+            rows = connection.execute(
+                f"SELECT {ITEM} FROM items i JOIN item_spaces s ON s.id = i.space WHERE i.id > ?"
+                " ORDER BY i.id LIMIT ?",
+                (after, limit),
+            ).fetchall()
+            return [(row[0], item_of(row)) for row in rows if is_sound(row)]
+
+    def index(self, items: Sequence[ItemTexts], *, embedding: EmbeddingIdentity | None = None) -> None:
+        """See ``ItemStore.index``."""
+        prepared = [(item.number, item.updated_at, prepare_index(item.texts, item.vectors)) for item in items]
+        held = _claimed(embedding, [indexed for _, _, indexed in prepared])
+        self._writer.run(lambda connection: index_all(connection, prepared, held))
 
     def switch_item_embedding(self, identity: EmbeddingIdentity | None) -> None:
         """See ``ItemStore.switch_item_embedding``."""
@@ -116,6 +131,15 @@ class SqliteItems:
     def sweep(self, *, now: Micros) -> int:
         """See ``ItemStore.sweep``."""
         return self._writer.run(lambda connection: sweep(connection, now))
+
+
+def _claimed(embedding: EmbeddingIdentity | None, found_by: Iterable[Indexed]) -> EmbeddingIdentity | None:
+    """The model that vectors are from, None if there are none."""
+    if not any(indexed.vectors for indexed in found_by):
+        return None
+    if embedding is None:
+        raise UsageError("items with vectors come with the identity of their embedding model")
+    return embedding
 
 
 def _get(connection: Connection, asked: ItemGet, expired: Micros | None) -> tuple[int, StoredItem | None]:

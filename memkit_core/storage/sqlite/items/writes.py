@@ -13,7 +13,7 @@ from ..draft import next_unit
 from ..driver import Connection
 from ..rows import vector_sum
 from ..vectors import identity_text, read_identity
-from .rows import ITEM, PreparedPut, is_sound, item_seal, space_seal, state_sum, terms_sum
+from .rows import ITEM, Indexed, PreparedPut, is_sound, item_seal, space_seal, state_sum, terms_sum
 
 #: Changes of so many tags are remembered, and forgotten so many at a time.
 _REMEMBERED: Final = 1_024
@@ -106,14 +106,14 @@ class Changes:
             self._forget(space.id, row[0])
         item = self._write(space, put, None if row is None else row[0], created, now)
         space.changed.add(item)
-        self._index(space.id, item, put)
+        self._index(space.id, item, put.indexed)
 
     def _write(self, space: _Space, put: PreparedPut, item: int | None, created: int, now: int) -> int:
         assert put.value is not None  # its caller saw to it
         # A clock that was set back never makes an item older than it is.
         updated = max(now, created)
         expires = None if put.ttl is None else now + put.ttl
-        terms, vectors = terms_sum(put.terms), len(put.vectors)
+        terms, vectors = terms_sum(put.indexed.terms), len(put.indexed.vectors)
         seal = item_seal(put.namespace, put.key, put.value, put.paths, created, updated)
         if item is None:
             item, self._next = self._next, self._next + 1
@@ -138,20 +138,35 @@ class Changes:
         )
         return item
 
-    def _index(self, space: int, item: int, put: PreparedPut) -> None:
-        if put.vectors:
+    def _index(self, space: int, item: int, found_by: Indexed) -> None:
+        if found_by.vectors:
             self._connection.executemany(
                 "INSERT INTO item_vectors (space, item, number, crc32, data) VALUES (?, ?, ?, ?, ?)",
                 [
                     (space, item, number, vector_sum(space, item, number, data), data)
-                    for number, data in enumerate(put.vectors)
+                    for number, data in enumerate(found_by.vectors)
                 ],
             )
-        if put.terms:
+        if found_by.terms:
             self._connection.executemany(
                 "INSERT INTO item_postings (space, term, item, tf, len) VALUES (?, ?, ?, ?, ?)",
-                [(space, term, item, tf, length) for term, tf, length in put.terms],
+                [(space, term, item, tf, length) for term, tf, length in found_by.terms],
             )
+
+    def index(self, item: int, updated_at: int, found_by: Indexed) -> None:
+        """Find an item by something else, if it still is as it was."""
+        row = self._connection.execute(
+            f"SELECT i.space, {ITEM} FROM items i JOIN item_spaces s ON s.id = i.space"
+            " WHERE i.id = ? AND i.updated_at = ?",
+            (item, updated_at),
+        ).fetchone()
+        if row is None or not is_sound(row[1:]):
+            return
+        space, row = row[0], row[1:]
+        self._forget(space, item)
+        self._index(space, item, found_by)
+        _set_state(self._connection, item, row[8], row[9], terms_sum(found_by.terms), len(found_by.vectors))
+        self._spaces.setdefault(row[1], _Space(space)).changed.add(item)
 
     def remove(self, namespace: str, space: int, item: int) -> None:
         """Remove one item that is there."""
@@ -216,11 +231,28 @@ def put_all(
     connection: Connection, puts: Sequence[PreparedPut], now: int, embedding: EmbeddingIdentity | None
 ) -> None:
     """See ``ItemStore.put``."""
-    if embedding is not None and not check_identity(connection, embedding):
-        settings.put(connection, settings.ITEM_EMBEDDING, identity_text(embedding))
+    _claim_identity(connection, embedding)
     changes = Changes(connection)
     for put in puts:
         changes.put(put, now)
+    changes.finish()
+
+
+def _claim_identity(connection: Connection, embedding: EmbeddingIdentity | None) -> None:
+    if embedding is not None and not check_identity(connection, embedding):
+        settings.put(connection, settings.ITEM_EMBEDDING, identity_text(embedding))
+
+
+def index_all(
+    connection: Connection,
+    items: Sequence[tuple[int, int, Indexed]],
+    embedding: EmbeddingIdentity | None,
+) -> None:
+    """See ``ItemStore.index``; items as (number, updated_at, what they are found by)."""
+    _claim_identity(connection, embedding)
+    changes = Changes(connection)
+    for item, updated_at, found_by in items:
+        changes.index(item, updated_at, found_by)
     changes.finish()
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from langchain_core.messages import (
     AIMessage,
@@ -29,7 +29,6 @@ from memkit_core.errors import UsageError
 
 from .users import UserSource, resolve_user
 
-T = TypeVar("T")
 OnError: TypeAlias = Literal["log", "raise"]
 #: What a node returns: changes to the graph's state.
 Update: TypeAlias = dict[str, Any]

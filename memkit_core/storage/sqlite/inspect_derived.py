@@ -166,6 +166,8 @@ NUMBERED: Final = {
     "batches": "id",
     "sessions": "id",
     "messages": "unit",
+    "items": "id",
+    "item_spaces": "id",
     "index_work": "sequence",
 }
 

@@ -16,6 +16,7 @@ from ...types import Micros
 from .chronicle import Amendment, Happened, Version, events_agree
 from .driver import Connection
 from .inspection import Inspection, lenient, matches
+from .items.inspect import give_up_items
 from .losses_owners import give_up_costs, give_up_settings, name_owners, recount_all
 from .repair import inspect, repair
 from .rows import M_RECORD_COLUMNS, digest, payload_hash, sources_of
@@ -80,6 +81,8 @@ class _Loss:
         self._amendments()
         self._memories()
         self._histories()
+        if {"items", "item_spaces"} & self._keys.keys():
+            give_up_items(connection, self._tell)
         give_up_costs(connection, self._names("usage"), "spending" in self._keys, self._tell)
         recount_all(connection, self._tell)
 

@@ -9,6 +9,7 @@ from typing import Final
 from ...types import Micros
 from . import settings
 from .driver import Connection
+from .items.writes import switch_identity
 from .seals import NO_TALLY, is_sound_row, owner_seal
 from .spending import start_spending
 from .tallies import Tally, present_all
@@ -28,8 +29,11 @@ def give_up_settings(connection: Connection, keys: Iterable[str], tell: Tell) ->
         gone = connection.execute("DELETE FROM meta WHERE key = ?", (key,)).rowcount
         if key == "embedding":  # whose vectors they are, nobody knows
             gone += connection.execute("DELETE FROM vectors").rowcount
+        if key == settings.ITEM_EMBEDDING:
+            switch_identity(connection, None)
         if gone:
-            tell("meta", key, "it was removed" + (", and all vectors" * (key == "embedding")))
+            with_vectors = key in ("embedding", settings.ITEM_EMBEDDING)
+            tell("meta", key, "it was removed" + (", and all its vectors" * with_vectors))
 
 
 def name_owners(connection: Connection, damaged: Iterable[int], tell: Tell) -> bool:

@@ -29,6 +29,7 @@ from .inspect_truth import (
     inspect_owners,
 )
 from .inspection import Inspection, lenient
+from .items.inspect import inspect_items, repair_items
 from .pending import begin_anew, lost
 from .pool import SCHEMA_VERSION
 from .reindex import drop_strays, rebuild_owner
@@ -50,6 +51,7 @@ def inspect(connection: Connection, step: Callable[[int], None]) -> Inspection:
         "events": lambda: inspect_history(connection, seen),
         "usage": lambda: inspect_usage(connection, seen),
         "spending": lambda: inspect_spending(connection, seen),
+        "items": lambda: inspect_items(connection, seen),
         "counts": lambda: inspect_counts(connection, seen),
         "names": lambda: inspect_names(connection, seen),
         "work": lambda: inspect_work(connection, seen),
@@ -90,6 +92,7 @@ def repair(connection: Connection, step: Callable[[int], None]) -> None:
         for owner in sorted(seen.stale & known):
             rebuild_owner(connection, owner)
         _repair_work(connection)
+        repair_items(connection, seen)
         settings.mend(connection)
         settings.put(connection, "analyzer", analysis.ANALYZER)
         settings.put(connection, "schema_version", str(SCHEMA_VERSION))

@@ -52,15 +52,16 @@ def switch_identity(connection: Connection, identity: EmbeddingIdentity | None) 
     ).fetchall()
     for row in rows:
         if is_sound(row):  # a damaged one stays so, and is told
-            _set_state(connection, row[0], row[8], row[9], row[10], 0)
+            set_state(connection, row[0], row[8], row[9], row[10], 0)
     settings.drop(connection, settings.ITEM_EMBEDDING)
     if identity is not None:
         settings.put(connection, settings.ITEM_EMBEDDING, identity_text(identity))
 
 
-def _set_state(
+def set_state(
     connection: Connection, item: int, ttl: int | None, expires_at: int | None, terms: int, vectors: int
 ) -> None:
+    """Store what changes without a put, under a new checksum."""
     connection.execute(
         "UPDATE items SET ttl = ?, expires_at = ?, terms = ?, vectors = ?, state_sum = ? WHERE id = ?",
         (ttl, expires_at, terms, vectors, state_sum(item, ttl, expires_at, terms, vectors), item),
@@ -165,7 +166,7 @@ class Changes:
         space, row = row[0], row[1:]
         self._forget(space, item)
         self._index(space, item, found_by)
-        _set_state(self._connection, item, row[8], row[9], terms_sum(found_by.terms), len(found_by.vectors))
+        set_state(self._connection, item, row[8], row[9], terms_sum(found_by.terms), len(found_by.vectors))
         self._spaces.setdefault(row[1], _Space(space)).changed.add(item)
 
     def remove(self, namespace: str, space: int, item: int) -> None:
@@ -265,7 +266,7 @@ def refresh(connection: Connection, items: Iterable[int], now: int) -> None:
             (item,),
         ).fetchone()
         if row is not None and is_sound(row):
-            _set_state(connection, item, row[8], max(row[9], now + row[8]), row[10], row[11])
+            set_state(connection, item, row[8], max(row[9], now + row[8]), row[10], row[11])
 
 
 def sweep(connection: Connection, now: int) -> int:

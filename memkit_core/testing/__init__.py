@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     )
     from .embeddings import FaultyEmbeddings, HashEmbeddings
     from .faults import ProviderFault
+    from .langgraph_store import AsyncBaseStoreConformance, BaseStoreConformance
     from .record_store import RecordStoreConformance
     from .recorded import RecordedCallError, RecordedChatModel, RecordingMissingError
     from .vector_index import InMemoryVectorIndex, VectorIndexConformance
 
 __all__ = [
+    "AsyncBaseStoreConformance",
+    "BaseStoreConformance",
     "FaultyChatModel",
     "FaultyEmbeddings",
     "HashEmbeddings",
@@ -37,6 +40,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AsyncBaseStoreConformance": "langgraph_store",
+    "BaseStoreConformance": "langgraph_store",
     "FaultyChatModel": "chat",
     "FaultyEmbeddings": "embeddings",
     "HashEmbeddings": "embeddings",

@@ -100,6 +100,12 @@ LOADED_ON_USE: dict[str, set[str]] = {
     "memkit_core.storage.sqlite.search": {"numpy"},
     "memkit_core.storage.sqlite.warm": {"numpy"},
     "memkit_core.testing.chat": {"langchain_core"},
+    "memkit_core.testing.langgraph_face": {"langchain_core", "langgraph"},
+    "memkit_core.testing.langgraph_items": {"langgraph"},
+    "memkit_core.testing.langgraph_search": set(),  # it imports the one above
+    "memkit_core.testing.langgraph_store": set(),  # put together from those beside it
+    "memkit_core.testing.langgraph_ttl": {"langgraph"},
+    "memkit_core.testing.langgraph_vectors": {"langgraph"},
     "memkit_core.testing.record_reading": {"numpy"},
     "memkit_core.testing.record_search": {"numpy"},
     "memkit_core.testing.record_store": set(),  # put together from the three beside it

@@ -77,8 +77,9 @@ def _own(config: Mapping[str, Any]) -> Embedder:
     embed = config["embed"]
     # A function has no model's name, but one of its own.
     name = getattr(embed, "__qualname__", None)
+    embeds = all(callable(getattr(embed, method, None)) for method in ("embed_documents", "embed_query"))
     return embedding_model(
-        ensure_embeddings(embed),
+        embed if embeds else ensure_embeddings(embed),
         name=name if isinstance(name, str) else None,
         dimension=config.get("dims"),
     )

@@ -127,38 +127,39 @@ def drop_stray_rows(connection: Connection) -> None:
 
 def give_up_items(connection: Connection, tell: Tell) -> None:
     """Remove damaged items, and count, seal and tag namespaces anew."""
+    names: dict[int, str] = dict(connection.execute("SELECT id, namespace FROM item_spaces").fetchall())
     rows = connection.execute(
         f"SELECT i.space, {ITEM} FROM items i LEFT JOIN item_spaces s ON s.id = i.space"
     ).fetchall()
-    names = _names(rows)
+    sizes: dict[int, int] = {}
     for space, *row in rows:
-        item = row[0]
-        if names.get(space) is None or not _sound_under(names[space], row):
-            connection.execute("DELETE FROM items WHERE id = ?", (item,))
-            tell("items", item, "it was damaged and is removed")
-    known = {number for (number,) in connection.execute("SELECT id FROM item_spaces")}
-    kept = dict(connection.execute("SELECT space, count(*) FROM items GROUP BY space").fetchall())
-    for space in sorted(known - kept.keys()):
-        connection.execute("DELETE FROM item_spaces WHERE id = ?", (space,))
-        tell("item_spaces", space, "it has no items any more")
-    for space, size in kept.items():
-        name = names[space]
-        connection.execute(
-            "INSERT OR REPLACE INTO item_spaces (id, namespace, size, tag, content_hash)"
-            " VALUES (?, ?, ?, 1, ?)",
-            (space, name, size, space_seal(name, size)),
-        )
-        tell("item_spaces", space, "its items were counted anew")
+        # An item says by its hash which namespace it is of.
+        right = space if space in names and _sound_under(names[space], row) else None
+        if right is None:
+            right = next((number for number, name in names.items() if _sound_under(name, row)), None)
+        if right is not None and right != space:
+            moved = connection.execute(
+                "UPDATE OR IGNORE items SET space = ? WHERE id = ?", (right, row[0])
+            ).rowcount
+            right = right if moved else None
+        if right is None:
+            connection.execute("DELETE FROM items WHERE id = ?", (row[0],))
+            tell("items", row[0], "it was damaged and is removed")
+        else:
+            sizes[right] = sizes.get(right, 0) + 1
+    for space, name in names.items():
+        if space not in sizes:
+            connection.execute("DELETE FROM item_spaces WHERE id = ?", (space,))
+            tell("item_spaces", space, "it has no items any more")
+            continue
+        changed = connection.execute(
+            "UPDATE item_spaces SET size = ?2, content_hash = ?3 WHERE id = ?1"
+            " AND (size <> ?2 OR content_hash <> ?3)",
+            (space, sizes[space], space_seal(name, sizes[space])),
+        ).rowcount
+        if changed:
+            tell("item_spaces", space, "its items were counted anew")
     drop_stray_rows(connection)
-
-
-def _names(rows: list[Any]) -> dict[int, str]:
-    """What namespaces are called, as far as an item bears it out."""
-    names: dict[int, str] = {}
-    for space, *row in rows:
-        if row[1] is not None and _sound_under(row[1], row):
-            names.setdefault(space, row[1])
-    return names
 
 
 def _sound_under(namespace: str, row: list[Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,10 +37,13 @@ class Part:
 
     def without(self, items: Ints) -> Part:
         """The same part, where the vectors of some items no longer stand."""
-        standing = ~np.isin(self.items, items)
-        if standing.all():
+        first, behind = np.searchsorted(self.items, items), np.searchsorted(self.items, items, side="right")
+        if (first == behind).all():
             return self
-        return Part(self.items, self.matrix, standing if self.alive is None else self.alive & standing)
+        alive: Mask = np.ones(len(self.items), np.bool_) if self.alive is None else self.alive.copy()
+        for start, stop in zip(first.tolist(), behind.tolist(), strict=True):
+            alive[start:stop] = False
+        return Part(self.items, self.matrix, alive)
 
     def standing(self) -> Part:
         """The same part with nothing that no longer stands."""
@@ -65,29 +68,40 @@ class Copy:
         if len(fresh.items):
             parts.append(fresh)
         if len(parts) > _MAX_PARTS:
-            whole = [part.standing() for part in parts]
-            items = np.concatenate([part.items for part in whole])
-            order = np.argsort(items, kind="stable")
-            parts = [Part(items[order], np.concatenate([part.matrix for part in whole])[order])]
+            # The largest is as a rule most of it, and copied only if that is worth it.
+            largest, *rest = sorted(parts, key=lambda part: len(part.items), reverse=True)
+            merged = _merged(rest)
+            dead = 0 if largest.alive is None else len(largest.items) - int(largest.alive.sum())
+            few = 4 * (len(merged.items) + dead) < len(largest.items)
+            parts = [largest, merged] if few else [_merged([largest, merged])]
         return Copy(tag, tuple(parts))
 
     def scores(self, query: Floats) -> tuple[Ints, Floats]:
         """Items, each once, and the cosine of the nearest of their vectors."""
-        found = [_best(part.standing(), query) for part in self.parts]
+        found = [_best(part, query) for part in self.parts]
         if not found:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
 
+def _merged(parts: Sequence[Part]) -> Part:
+    whole = [part.standing() for part in parts]
+    items = np.concatenate([part.items for part in whole])
+    order = np.argsort(items, kind="stable")
+    return Part(items[order], np.concatenate([part.matrix for part in whole])[order])
+
+
 def _best(part: Part, query: Floats) -> tuple[Ints, Floats]:
-    if not len(part.items):
-        return part.items, np.empty(0, np.float32)
-    cosines: Floats = part.matrix @ query
-    starts = np.flatnonzero(np.r_[True, part.items[1:] != part.items[:-1]])
-    if len(starts) == len(part.items):
-        return part.items, cosines
+    items, cosines = part.items, part.matrix @ query
+    if part.alive is not None:
+        items, cosines = items[part.alive], cosines[part.alive]
+    if not len(items):
+        return items, cosines
+    starts = np.flatnonzero(np.r_[True, items[1:] != items[:-1]])
+    if len(starts) == len(items):
+        return items, cosines
     best: Floats = np.maximum.reduceat(cosines, starts)
-    return part.items[starts], best
+    return items[starts], best
 
 
 class ItemVectors:

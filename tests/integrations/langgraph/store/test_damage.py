@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,10 @@ def change(path: Path, statement: str) -> None:
 
 def flip(path: Path, rng: random.Random, table: str, column: str) -> bool:
     """Flip one bit of one value; False if the database refuses the result."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
         key = [row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[5]]
-        rows = db.execute(
-            f"SELECT {column}, {', '.join(key)} FROM {table} WHERE {column} IS NOT NULL"
-        ).fetchall()
+        names = ", ".join([column, *key])
+        rows = db.execute(f"SELECT {names} FROM {table} WHERE {column} IS NOT NULL").fetchall()
         value, *where = rng.choice(rows)
         if isinstance(value, int):
             changed: object = value ^ (1 << rng.randrange(40))
@@ -63,9 +63,6 @@ def flip(path: Path, rng: random.Random, table: str, column: str) -> bool:
             db.execute(f"UPDATE {table} SET {column} = ? WHERE {condition}", (changed, *where))
         except sqlite3.IntegrityError:
             return False
-        finally:
-            db.commit()
-    db.close()
     return True
 
 
@@ -90,7 +87,8 @@ def test_every_flipped_bit_is_told_and_mended(path: Path, tmp_path: Path) -> Non
             memory.admin.doctor(repair=True, accept_loss=True)
             assert memory.admin.doctor().ok, (table, column, memory.admin.doctor().findings)
             store = MemkitStore(memory)
-            assert len(store.search((), limit=100)) >= 20
+            # Only a namespace whose name is damaged takes all of its items along.
+            assert len(store.search((), limit=100)) >= (12 if column == "namespace" else 23)
             store.reindex()
             assert all(item.score is not None for item in store.search((), query="tea", limit=100))
             assert memory.admin.doctor().ok

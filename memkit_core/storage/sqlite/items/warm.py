@@ -166,7 +166,7 @@ def _follow(connection: Connection, space: int, kept: Copy, tag: int) -> Copy | 
         return None
     changed = sorted({row[1] for row in rows})
     found = connection.execute(
-        "SELECT v.item, v.number, v.crc32, v.data FROM json_each(?) j JOIN item_vectors v"
+        "SELECT v.item, v.number, v.crc32, v.data FROM json_each(?) j CROSS JOIN item_vectors v"
         " ON v.space = ? AND v.item = j.value ORDER BY v.item, v.number",
         (json.dumps(changed), space),
     )

@@ -10,10 +10,11 @@ from .async_memory import AsyncMemory
 from .engine import Engine
 from .errors import UsageError
 from .memory import Memory
-from .protocols import ItemStore
+from .protocols import CheckpointStore, ItemStore
 
 if TYPE_CHECKING:
-    from .models.embed import Embedder
+    from .models.embed import Embedder as Embedder
+    from .types import EmbeddingIdentity as EmbeddingIdentity
 
 T = TypeVar("T")
 
@@ -56,6 +57,21 @@ class Lent:
             )
         return items
 
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        """The checkpoint store beside the memories.
+
+        Raises:
+            UsageError: The record store keeps no checkpoints.
+        """
+        checkpoints: object = getattr(self._engine.services.store, "checkpoints", None)
+        if not isinstance(checkpoints, CheckpointStore):
+            raise UsageError(
+                f"{self.location} keeps no checkpoints: open the memory with a SQLite file, or with a store"
+                " whose `checkpoints` is a memkit_core.protocols.CheckpointStore"
+            )
+        return checkpoints
+
     async def call(self, function: Callable[[], T]) -> T:
         """What a blocking function returns, called on a storage thread of the engine."""
         return await self._engine.suspending.call(function)
@@ -72,7 +88,8 @@ def embedding_model(embeddings: Any, *, name: str | None = None, dimension: int 
     Raises:
         ConfigError: The object cannot embed.
     """
-    from .models.embed import Embedder
+    from .models.embed import Embedder as Embedder
+    from .types import EmbeddingIdentity as EmbeddingIdentity
 
     return Embedder(embeddings, name=name, dimension=dimension)
 

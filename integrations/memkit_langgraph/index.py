@@ -11,7 +11,7 @@ from memkit_core.adapting import Lent, embedding_model
 from memkit_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from memkit_core.models.embed import Embedder
+    from memkit_core.adapting import Embedder
 
 _KNOWN = {"dims", "embed", "fields"}
 

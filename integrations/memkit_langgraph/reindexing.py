@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from memkit_core.protocols import ItemStore, ItemTexts, StoredItem
@@ -24,15 +25,7 @@ def reindex(items: ItemStore, index: ItemIndex) -> int:
         texts = list(dict.fromkeys(text for item in found for text in item.texts))
         if embedder is not None and texts:
             vectors = dict(zip(texts, embedder.embed_documents(texts), strict=True))
-            found = [
-                ItemTexts(
-                    number=item.number,
-                    updated_at=item.updated_at,
-                    texts=item.texts,
-                    vectors=tuple(vectors[text] for text in item.texts),
-                )
-                for item in found
-            ]
+            found = [replace(item, vectors=tuple(vectors[text] for text in item.texts)) for item in found]
         if not switched:  # the model has shown by now that it works, and how many dimensions it has
             items.switch_item_embedding(None)
             switched = True

@@ -21,7 +21,7 @@ from .plan import Plan
 from .sweeping import Count, Ready, Sweeper, Sweeping, Yes
 
 if TYPE_CHECKING:
-    from memkit_core.types import EmbeddingIdentity
+    from memkit_core.adapting import EmbeddingIdentity
 
 _RANKINGS = ("cosine", "keywords", "hybrid")
 _TTL = {"refresh_on_read", "omit_expired", "default_ttl", "sweep_interval_minutes"}

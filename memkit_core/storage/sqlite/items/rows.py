@@ -35,7 +35,7 @@ def encode(namespace: Namespace) -> str:
             raise UsageError(
                 f"a namespace's labels are non-empty strings without full stops and NUL, not {label!r}"
             )
-        _check_text(label)
+        check_text(label)
     return "".join(f"{label}." for label in namespace)
 
 
@@ -49,7 +49,12 @@ def span(prefix: str) -> tuple[str, str]:
     return prefix, f"{prefix[:-1]}/" if prefix else "\U0010ffff"
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str) -> None:
+    """Refuse what is not text.
+
+    Raises:
+        UsageError: It holds a lone surrogate.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -156,9 +161,9 @@ def prepare(puts: Sequence[ItemPut]) -> list[PreparedPut]:
 def _prepare(namespace: str, put: ItemPut) -> PreparedPut:
     if not isinstance(put.key, str):
         raise UsageError(f"an item's key is a string, not {type(put.key).__name__}")
-    _check_text(put.key)
+    check_text(put.key)
     if put.value is not None:
-        _check_text(put.value)
+        check_text(put.value)
     if put.ttl is not None and not 0 <= put.ttl < 2**62:
         raise UsageError("a time to live is not negative, and less than 100,000 years")
     return PreparedPut(

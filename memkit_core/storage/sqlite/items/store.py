@@ -22,7 +22,7 @@ from ..forks import register
 from ..pool import Pool
 from ..seals import is_sound_row
 from ..writer import Writer
-from .rows import ITEM, Indexed, decode, encode, is_sound, item_of, prepare, prepare_index, span
+from .rows import ITEM, Indexed, check_text, decode, encode, is_sound, item_of, prepare, prepare_index, span
 from .writes import check_identity, identity_of, index_all, put_all, refresh, sweep, switch_identity
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def _claimed(embedding: EmbeddingIdentity | None, found_by: Iterable[Indexed]) -
 
 
 def _get(connection: Connection, asked: ItemGet, expired: Micros | None) -> tuple[int, StoredItem | None]:
+    check_text(asked.key)
     row = connection.execute(
         f"SELECT {ITEM} FROM item_spaces s JOIN items i ON i.space = s.id"
         " WHERE s.namespace = ? AND i.key = ?",

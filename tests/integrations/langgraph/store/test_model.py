@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,21 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
         assert len(store.search(("t",), limit=1_000)) == 200
         assert len(store.list_namespaces(limit=100)) == 9
         assert memory.admin.doctor().ok
+
+
+async def test_tasks_lose_nothing_and_a_cancelled_one_does_all_or_nothing(tmp_path: Path) -> None:
+    with Memory(llm="verbatim", embedder=HashEmbeddings(8), store=tmp_path / "a.db") as memory:
+        store = MemkitStore(memory)
+        both = [PutOp(("pair",), "left", {"n": 1}), PutOp(("pair",), "right", {"n": 1})]
+        tasks = [asyncio.create_task(store.abatch(both)) for _ in range(20)]
+        puts = [
+            store.aput(("t", str(number % 5)), str(number), {"text": f"note {number}"})
+            for number in range(100)
+        ]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*puts)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert len(await store.asearch(("t",), query="note", limit=1_000)) == 100
+        assert len(await store.asearch(("pair",))) in (0, 2)

@@ -179,7 +179,12 @@ def test_raw_operations_are_validated(store: MemkitStore, label: str) -> None:
 
 
 def test_lone_surrogates_name_nothing(store: MemkitStore) -> None:
-    for op in (PutOp(("\ud800",), "k", {}), PutOp(NS, "\ud800", {}), GetOp(("\ud800",), "k")):
+    for op in (
+        PutOp(("\ud800",), "k", {}),
+        PutOp(NS, "\ud800", {}),
+        GetOp(("\ud800",), "k"),
+        GetOp(NS, "\ud800"),
+    ):
         with pytest.raises(UsageError, match="surrogate"):
             store.batch([op])
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .users import authenticated_user, resolve_user
 
 __all__ = [
+    "MemkitSaver",
     "MemkitStore",
     "authenticated_user",
     "create_recall_node",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "MemkitSaver": "saver",
     "MemkitStore": "store",
     "authenticated_user": "users",
     "create_recall_node": "nodes",

@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from ...types import Micros
+from .checkpoints.inspect import give_up_checkpoints
 from .chronicle import Amendment, Happened, Version, events_agree
 from .driver import Connection
 from .inspection import Inspection, lenient, matches
@@ -83,6 +84,8 @@ class _Loss:
         self._histories()
         if {"items", "item_spaces"} & self._keys.keys():
             give_up_items(connection, self._tell)
+        if any(table.startswith("checkpoint") for table in self._keys):
+            give_up_checkpoints(connection, self._tell)
         give_up_costs(connection, self._names("usage"), "spending" in self._keys, self._tell)
         recount_all(connection, self._tell)
 

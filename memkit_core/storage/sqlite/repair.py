@@ -10,6 +10,7 @@ from ... import analysis
 from . import schema, settings
 from .batches import SESSION_GAP
 from .changes import note_everything
+from .checkpoints.inspect import inspect_checkpoints
 from .driver import Connection, Error
 from .inspect_derived import (
     DAMAGED_WORK,
@@ -52,6 +53,7 @@ def inspect(connection: Connection, step: Callable[[int], None]) -> Inspection:
         "usage": lambda: inspect_usage(connection, seen),
         "spending": lambda: inspect_spending(connection, seen),
         "items": lambda: inspect_items(connection, seen),
+        "checkpoints": lambda: inspect_checkpoints(connection, seen),
         "counts": lambda: inspect_counts(connection, seen),
         "names": lambda: inspect_names(connection, seen),
         "work": lambda: inspect_work(connection, seen),

@@ -56,7 +56,8 @@ DEFAULT_CACHE_BYTES: Final = 256 * 1024 * 1024
 _TABLES: Final = (
     "owners actors memories events batches sessions messages sources postings unit_stats vectors"
     " metadata_keys index_work space_changes usage spending amendments item_spaces items item_vectors"
-    " item_postings item_changes"
+    " item_postings item_changes checkpoint_threads checkpoints checkpoint_values checkpoint_writes"
+    " checkpoint_parts checkpoint_claims"
 ).split()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ...types import EmbeddingIdentity, OwnerKey, Usage
+    from .checkpoints.store import SqliteCheckpoints
     from .driver import Connection
     from .items.store import SqliteItems
     from .pool import Pool
@@ -39,6 +40,13 @@ class Upkeep:
         from .items.store import SqliteItems
 
         return SqliteItems(self._pool, self._writer, cache_bytes=self._cache_bytes)
+
+    @cached_property
+    def checkpoints(self) -> SqliteCheckpoints:
+        """The checkpoint store in the same file."""
+        from .checkpoints.store import SqliteCheckpoints
+
+        return SqliteCheckpoints(self._pool, self._writer)
 
     def rebuild_terms(self, *, after: int = 0) -> tuple[int, int]:
         """See ``MaintainableStore.rebuild_terms``."""

@@ -15,7 +15,9 @@ from .spending import add_spending
 from .tallies import Tally, settle
 
 _REPLACE: Final = f"INSERT OR REPLACE INTO usage ({USAGE_SUMMED}, crc32) VALUES ({', '.join('?' * 8)})"
-_COUNTED: Final = "owners memories messages events batches sessions sources vectors index_work items".split()
+_COUNTED: Final = (
+    "owners memories messages events batches sessions sources vectors index_work items checkpoints".split()
+)
 
 
 def add_usage(connection: Connection, owner: int, spent: Mapping[str, Usage]) -> None:

@@ -1,0 +1,97 @@
+"""The checkpoint store of a SQLite file: reads through the pool, writes through the one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from ....protocols import (
+    Ancestor,
+    Blob,
+    BlobPlace,
+    CheckpointQuestion,
+    Claim,
+    Layers,
+    LoadedCheckpoint,
+    NewCheckpoint,
+    Place,
+    Retention,
+    StoredCheckpoint,
+    TaskWrite,
+)
+from ..pool import Pool
+from ..writer import Writer
+from . import reads
+from . import retention as going
+from . import writes as coming
+
+
+class SqliteCheckpoints:
+    """A ``CheckpointStore`` over the pool and the writer of a SQLite record store."""
+
+    def __init__(self, pool: Pool, writer: Writer) -> None:
+        self._pool = pool
+        self._writer = writer
+
+    def put_checkpoint(
+        self, checkpoint: NewCheckpoint, *, retention: Retention | None = None
+    ) -> Mapping[bytes, bytes]:
+        """See ``CheckpointStore.put_checkpoint``."""
+        return self._writer.run(lambda connection: coming.put_checkpoint(connection, checkpoint, retention))
+
+    def put_writes(self, place: Place, writes: Sequence[TaskWrite]) -> None:
+        """See ``CheckpointStore.put_writes``."""
+        if writes:
+            self._writer.run(lambda connection: coming.put_writes(connection, place, writes))
+
+    def get_checkpoint(
+        self, thread_id: str, namespace: str, checkpoint_id: str | None = None
+    ) -> LoadedCheckpoint | None:
+        """See ``CheckpointStore.get_checkpoint``."""
+        with self._pool.read() as connection:
+            return reads.get_checkpoint(connection, thread_id, namespace, checkpoint_id)
+
+    def list_checkpoints(self, question: CheckpointQuestion) -> list[StoredCheckpoint]:
+        """See ``CheckpointStore.list_checkpoints``."""
+        with self._pool.read() as connection:
+            return reads.list_checkpoints(connection, question)
+
+    def ancestors(self, place: Place, *, channels: Collection[str], limit: int) -> list[Ancestor]:
+        """See ``CheckpointStore.ancestors``."""
+        with self._pool.read() as connection:
+            return reads.ancestors(connection, place, channels, limit)
+
+    def held(self, thread_id: str, namespace: str, keys: Collection[bytes]) -> frozenset[bytes]:
+        """See ``CheckpointStore.held``."""
+        with self._pool.read() as connection:
+            return reads.held(connection, thread_id, namespace, keys)
+
+    def layers(self, thread_id: str, namespace: str, keys: Collection[bytes]) -> dict[bytes, Layers]:
+        """See ``CheckpointStore.layers``."""
+        with self._pool.read() as connection:
+            return reads.layers(connection, thread_id, namespace, keys)
+
+    def delete_threads(self, thread_ids: Collection[str]) -> None:
+        """See ``CheckpointStore.delete_threads``."""
+        self._writer.run(lambda connection: going.delete_threads(connection, thread_ids))
+
+    def delete_runs(self, run_ids: Collection[str]) -> None:
+        """See ``CheckpointStore.delete_runs``."""
+        self._writer.run(lambda connection: going.delete_runs(connection, run_ids))
+
+    def prune_threads(self, thread_ids: Collection[str], retention: Retention) -> None:
+        """See ``CheckpointStore.prune_threads``."""
+        self._writer.run(lambda connection: going.prune_threads(connection, thread_ids, retention))
+
+    def copy_thread(
+        self, source: str, target: str, *, reseal: Callable[[BlobPlace, Blob], Blob] | None = None
+    ) -> None:
+        """See ``CheckpointStore.copy_thread``."""
+        self._writer.run(lambda connection: coming.copy_thread(connection, source, target, reseal))
+
+    def claim(self, thread_id: str, names: Sequence[str]) -> list[Claim]:
+        """See ``CheckpointStore.claim``."""
+        return self._writer.run(lambda connection: coming.claim(connection, thread_id, names))
+
+    def settle(self, thread_id: str, number: int) -> None:
+        """See ``CheckpointStore.settle``."""
+        self._writer.run(lambda connection: coming.settle(connection, thread_id, number))

@@ -71,22 +71,25 @@ def _page(
     kept: list[FoundItem] = []
     expiring: list[tuple[int, int, int]] = []
     for row, score in rows:
-        if where is None and offset:
+        if where is not None and not _fits(row[3], where):
+            continue
+        if offset:
             offset -= 1
             continue
         item = item_of(row)
-        if where is not None:
-            if not where.matches(json.loads(item.value)):
-                continue
-            if offset:
-                offset -= 1
-                continue
         kept.append(FoundItem(item, score))
         if item.ttl is not None and item.expires_at is not None:
             expiring.append((row[0], item.ttl, item.expires_at))
         if len(kept) == limit:
             break
     return kept, expiring
+
+
+def _fits(value: str, where: ItemFilter) -> bool:
+    try:
+        return where.matches(json.loads(value))
+    except ValueError:
+        return True  # it is damaged, which reading the item tells
 
 
 def _latest(

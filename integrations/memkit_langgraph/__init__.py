@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .namespaces import user_label, user_namespace, user_of
     from .nodes import create_recall_node, create_remember_node
+    from .opening import open_checkpointer, open_store
+    from .saver import MemkitSaver
     from .store import MemkitStore
     from .users import authenticated_user, resolve_user
 
@@ -20,6 +22,8 @@ __all__ = [
     "authenticated_user",
     "create_recall_node",
     "create_remember_node",
+    "open_checkpointer",
+    "open_store",
     "resolve_user",
     "user_label",
     "user_namespace",
@@ -32,6 +36,8 @@ _HOMES: Final = {
     "authenticated_user": "users",
     "create_recall_node": "nodes",
     "create_remember_node": "nodes",
+    "open_checkpointer": "opening",
+    "open_store": "opening",
     "resolve_user": "users",
     "user_label": "namespaces",
     "user_namespace": "namespaces",

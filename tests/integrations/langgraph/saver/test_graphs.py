@@ -149,7 +149,12 @@ async def test_everything_async_from_either_memory(path: Path) -> None:
         )
         assert [result["messages"][-1].content for result in found] == [f"You said: {n}" for n in range(6)]
         assert len([state async for state in graph.aget_state_history(thread("3"))]) == 3
-        assert say(graph, "again", "3") == ["3", "You said: 3", "again", "You said: again"]  # sync, same saver
+        assert say(graph, "again", "3") == [
+            "3",
+            "You said: 3",
+            "again",
+            "You said: again",
+        ]  # sync, same saver
         await saver.adelete_thread("3")
         assert (await graph.aget_state(thread("3"))).values == {}
 

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memkit_core import Memory
+from memkit_core.adapting import lend
 from memkit_core.errors import UsageError
 from memkit_core.protocols import CheckpointStore, Claim
 
@@ -107,6 +108,7 @@ class Rememberer:
         if not spoken:
             return
         key = _key(thread_id, claim.names)
+        lend(self._memory)  # one that is closed may be open again when this is tried again
         try:
             self._memory.add(spoken, user_id=heard.user_id, idempotency_key=key, wait=False)
         except UsageError:

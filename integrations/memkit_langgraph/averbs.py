@@ -19,6 +19,7 @@ from memkit_core.adapting import Lent
 from memkit_core.protocols import CheckpointStore, StoredCheckpoint
 
 from .listing import Listing
+from .sweeping import Ready
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -37,6 +38,10 @@ class AsyncVerbs(BaseCheckpointSaver[str]):
 
     async def _call(self, function: Callable[[], T]) -> T:
         return await self._lent.call(function)
+
+    def setup(self) -> Ready:
+        """Does nothing: opening the memory has made the tables. May be awaited."""
+        return Ready()
 
     async def aput(
         self,

@@ -28,7 +28,14 @@ def place_in(config: RunnableConfig, checkpoint_id: str | None = None) -> Place:
         checkpoint_id = configurable.get("checkpoint_id")
         if checkpoint_id is None:
             raise UsageError("writes belong to a checkpoint: {'configurable': {'checkpoint_id': …}}")
-    return Place(str(thread), str(configurable.get("checkpoint_ns") or ""), str(checkpoint_id))
+    place = Place(str(thread), str(configurable.get("checkpoint_ns") or ""), str(checkpoint_id))
+    try:
+        "".join((place.thread_id, place.namespace, place.checkpoint_id)).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "an id of a checkpoint holds a lone surrogate, which is not text"
+        ) from error
+    return place
 
 
 def config_of(place: Place, checkpoint_id: str | None = None) -> RunnableConfig:

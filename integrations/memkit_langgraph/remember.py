@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -55,6 +56,7 @@ class Rememberer:
         self._gate = threading.Lock()
         self._worker: ThreadPoolExecutor | None = None
         self._jobs: set[Future[None]] = set()
+        self._pid = os.getpid()
 
     def prepare(self, config: RunnableConfig, values: Mapping[str, Any]) -> Heard | None:
         """What is to be remembered of a checkpoint with these values, None if nothing is.
@@ -81,7 +83,8 @@ class Rememberer:
     def hand_on(self, thread_id: str, heard: Heard) -> None:
         """Go on in the background."""
         with self._gate:
-            if self._worker is None:
+            if self._worker is None or self._pid != os.getpid():  # a fork's child has none of the threads
+                self._pid, self._jobs = os.getpid(), set()
                 self._worker = ThreadPoolExecutor(1, thread_name_prefix="memkit-remember")
             job = self._worker.submit(self._remember, thread_id, heard)
             self._jobs.add(job)

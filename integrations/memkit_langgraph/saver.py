@@ -207,7 +207,7 @@ class MemkitSaver(AsyncVerbs):
             parent_id=parent,
             root_id=places.root_of(place.namespace, metadata),
             run_id=places.text_of(metadata.get("run_id")),
-            leans=any(channel not in values for channel in counted),
+            leans=any(name in rest["channel_versions"] and name not in values for name in counted),
             created_at=time.time_ns() // 1_000,
             body=self._codec.encode(self.serde, [rest, metadata], places.checkpoint_place(place, parent)),
             uses=tuple(value_key(*named) for named in rest["channel_versions"].items()),

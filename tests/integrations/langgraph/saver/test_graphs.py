@@ -7,15 +7,19 @@ import operator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
+from uuid import UUID
 
+import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.channels.delta import DeltaChannel
+from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Send, interrupt
 
 from memkit_core import AsyncMemory, Memory
+from memkit_core.errors import UsageError
 from memkit_core.testing import ScriptedChatModel
 from memkit_langgraph.saver import MemkitSaver
 
@@ -207,3 +211,73 @@ def test_delta_channels_are_rebuilt_also_after_pruning_and_copying(path: Path) -
         saver.copy_thread("t", "copy")
         assert _deltas(saver).get_state(thread("copy")).values["notes"] == expected
         assert _deltas(saver).invoke({"notes": ["more"]}, thread("copy"))["notes"][:28] == expected
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_every_durability_ends_in_the_same_state(saver: MemkitSaver, durability: Any) -> None:
+    graph = _deltas(saver)
+    plain = chat(saver)
+    for _ in range(3):
+        graph.invoke({"notes": ["x"]}, thread("d"), durability=durability)
+        await plain.ainvoke({"messages": [("user", "hi")]}, thread("m"), durability=durability)
+    assert graph.get_state(thread("d")).values["notes"] == [
+        *("x", "a", "b", "c3", "x", "a", "b", "c7", "x", "a", "b", "c11")
+    ]
+    assert len(plain.get_state(thread("m")).values["messages"]) == 6
+
+
+def test_tasks_that_are_sent_and_states_that_are_updated(saver: MemkitSaver) -> None:
+    builder = StateGraph(Notes)
+    builder.add_node("plan", lambda state: {"notes": ["plan"]})
+    builder.add_node("work", lambda job: {"notes": [f"work {job}"]})
+    builder.add_conditional_edges("plan", lambda state: [Send("work", number) for number in range(3)])
+    builder.add_edge(START, "plan")
+    graph = builder.compile(checkpointer=saver, interrupt_before=["work"])
+    graph.invoke({"notes": []}, thread())
+    assert graph.get_state(thread()).next == ("work", "work", "work")
+    assert graph.invoke(None, thread())["notes"] == ["plan", "work 0", "work 1", "work 2"]
+    graph.update_state(thread(), {"notes": ["by hand"]}, as_node="work")
+    assert graph.get_state(thread()).values["notes"][-1] == "by hand"
+    found = list(graph.get_state_history(thread(), filter={"source": "update"}))
+    assert len(found) == 1
+    assert len(list(graph.get_state_history(thread(), before=found[0].config, limit=2))) == 2
+
+
+def test_the_functional_api_keeps_what_a_run_returned(saver: MemkitSaver) -> None:
+    @task
+    def double(number: int) -> int:
+        return 2 * number
+
+    @entrypoint(checkpointer=saver)
+    def flow(number: int, *, previous: list[int] | None = None) -> list[int]:
+        asked = interrupt("more?") if number == 3 else 0
+        return [*(previous or []), double(number).result() + asked]
+
+    config = thread()
+    assert flow.invoke(1, config) == [2]
+    assert flow.invoke(2, config) == [2, 4]
+    assert "__interrupt__" in flow.invoke(3, config)
+    assert flow.invoke(Command(resume=100), config) == [2, 4, 106]
+
+
+async def test_setup_is_there_for_both_ways(saver: MemkitSaver) -> None:
+    saver.setup()
+    await saver.setup()
+
+
+def test_ids_of_any_kind(saver: MemkitSaver) -> None:
+    graph = chat(saver)
+    names: list[Any] = [
+        "a@b.c",
+        "ümläut/..",
+        "x\0y",
+        7,
+        UUID(int=5),
+        str(UUID(int=6)),
+        "'; DROP TABLE checkpoints",
+    ]
+    for name in names:
+        assert len(say(graph, "hi", name)) == 2
+    for wrong in ("", None, "\ud800"):
+        with pytest.raises(UsageError):
+            say(graph, "hi", wrong)

@@ -9,6 +9,7 @@ from functools import partial
 from ..subjects.base import Ability
 from .background import Batching
 from .base import Bench, Operation, TooSlowError
+from .graph import Checkpoints, Items, Turns
 from .growth import Growth, Large
 from .model import ConcurrentAdds, ModelAdd
 from .plain import BatchAdd, InTurn, RawAdd, Search
@@ -57,6 +58,7 @@ def _spec(
 
 
 _STAGES = (1_000, 10_000, 100_000, 1_000_000)
+_SIZES = (("10", 10, 5), ("1k", 1_000, 12), ("100k", 100_000, 15))
 _large = partial(_spec, optional=True, fill_seconds=3_600.0)
 
 OPERATIONS: dict[str, Spec] = {
@@ -79,6 +81,24 @@ OPERATIONS: dict[str, Spec] = {
     "batching": _spec(
         "1,000 turns of one user, one per add that does not wait, then a flush", Batching, (1_000,), (30,),
         needs="background", optional=True, bars={"calls per 1,000 turns": 60},
+    ),
+    **{
+        f"graph-items-{name}": _spec(
+            f"LangGraph's store: one item, beside {rows:,}", Items, (rows,), (few,),
+            needs="graph", optional=True, fill_seconds=1_200.0,
+        )
+        for name, rows, few in _SIZES
+    },
+    **{
+        f"graph-checkpoints-{name}": _spec(
+            f"LangGraph's checkpoints: one of a thread, beside {rows:,}", Checkpoints, (rows,), (few,),
+            needs="graph", optional=True, fill_seconds=1_200.0,
+        )
+        for name, rows, few in _SIZES
+    },
+    "graph-turns": _spec(
+        "A thread of 150 turns of 1 kB in LangGraph", Turns, (150,), (10,), needs="graph", optional=True,
+        bars={"bytes kept for each byte said": 3},
     ),
     "growth": _large(
         "Add and search of one user with 1,000 memories beside the rows of 1,000 others",

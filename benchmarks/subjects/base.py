@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from ..chat import ScriptedChat, Way
 
-Ability = Literal["store", "reopen", "model", "async", "background"]
+Ability = Literal["store", "reopen", "model", "async", "background", "graph"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Subject(ABC):
         peer: Whether it lives in the peers' environment instead of this one.
         distributions: Whose versions are reported.
         abilities: ``store``: raw adds and search. ``reopen``: what is stored outlives the process.
-            ``model``: adds in which a model is asked. ``async``: the same, many at once.
+            ``model``: adds in which a model is asked. ``async``: the same, many at once. ``graph``: a store
+            and a checkpoint saver for LangGraph.
         ways: In which ways its model can be asked for structure.
         import_code, open_code: Python that imports it, and that opens an empty one in the working folder.
         notes: Where an operation does not mean quite the same as memkit's, by the operation's name;
@@ -88,6 +89,18 @@ class Subject(ABC):
     def add_later(self, text: str, user: str) -> None:
         """Have the model find what is worth keeping in one turn, without waiting for it."""
         raise NotImplementedError
+
+    def graph_store(self) -> Any:
+        """LangGraph's store in the folder, open until ``close``."""
+        raise NotImplementedError
+
+    def graph_saver(self) -> Any:
+        """LangGraph's checkpoint saver in the folder, open until ``close``."""
+        raise NotImplementedError
+
+    def graph_bytes(self) -> int:
+        """What is kept; called when it is closed."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def flush(self) -> None:
         """Wait until nothing is left to do."""

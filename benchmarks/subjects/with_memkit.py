@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from ..data import case, table
+from ..data import DIMENSION, case, table
 from .base import Subject
 
 _MESSAGE = re.compile(r'^(\d+) .*?: (".*")$', re.MULTILINE)
@@ -20,7 +20,7 @@ class Memkit(Subject):
     name = "memkit"
     peer = False
     distributions = ("memkit-core",)
-    abilities = frozenset({"store", "reopen", "model", "async", "background"})
+    abilities = frozenset({"store", "reopen", "model", "async", "background", "graph"})
     ways = ("tools", "native", "text")
     import_code = "import memkit_core"
     open_code = "from memkit_core import Memory; Memory()"
@@ -42,6 +42,16 @@ class Memkit(Subject):
 
     def close(self) -> None:
         self._memory.close()
+
+    def graph_store(self) -> Any:
+        from memkit_langgraph import MemkitStore
+
+        return MemkitStore(self._memory, index={"dims": DIMENSION, "embed": table(), "fields": ["text"]})
+
+    def graph_saver(self) -> Any:
+        from memkit_langgraph import MemkitSaver
+
+        return MemkitSaver(self._memory)
 
     def add_batch(self, texts: list[str], user: str) -> None:
         self._memory.add(texts, user_id=user, infer=False)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 OPERATIONS = (
-    "first-memory raw-add batch-add search-100x100 turn-1k model-add concurrent-adds growth large".split()
-)
+    "first-memory raw-add batch-add search-100x100 turn-1k model-add concurrent-adds "
+    "graph-items-10 graph-checkpoints-10 graph-turns growth large"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,9 @@ def test_every_operation_has_its_figures(run: tuple[dict[str, Any], str]) -> Non
         "turn-1k": {"add.wall", "search.wall"},
         "model-add": {"add.wall", "overhead.wall", "calls", "prompt tokens"},
         "concurrent-adds": {"all.wall", "calls", "longest gap, ms"},
+        "graph-items-10": {"put.wall", "get.cpu", "list ten.cpu", "filter.cpu", "search.cpu"},
+        "graph-checkpoints-10": {"put.wall", "put writes.cpu", "get latest.cpu"},
+        "graph-turns": {"turn.wall", "bytes kept for each byte said"},
         "growth": {"add beside 10.cpu", "search beside 100.cpu", "search, most against fewest others"},
         "large": {"open and first search.wall", "warm search.cpu", "memory, MB", "files, MB"},
     }

@@ -127,8 +127,9 @@ class Codec:
     def reseal(self, place: BlobPlace, blob: Blob, thread_id: str) -> Blob:
         """The same for another thread."""
         target = replace(place, thread_id=thread_id)
-        plain = [self._cipher.open(part, _part_place(place)) for part in blob.parts]
-        parts = tuple(self._cipher.seal(part, _part_place(target), repeatable=True) for part in plain)
+        here, there = _part_place(place), _part_place(target)
+        plain = [self._cipher.open(part, here) for part in blob.parts]
+        parts = tuple(self._cipher.seal(part, there, repeatable=True) for part in plain)
         body = self._cipher.open(blob.body, _body_place(place, blob.parts))
         return Blob(self._cipher.seal(body, _body_place(target, parts)), parts)
 
@@ -151,13 +152,15 @@ class Codec:
         packed = pack(ormsgpack.packb([form, numbered]))
         inside = len(packed) <= _INLINE
         stored = [pack(text) for text in texts] + ([] if inside else [packed])
-        parts = tuple(self._cipher.seal(part, _part_place(place), repeatable=True) for part in stored)
+        here = _part_place(place)
+        parts = tuple(self._cipher.seal(part, here, repeatable=True) for part in stored)
         body = _INSIDE + packed if inside else _OUTSIDE
         return Blob(self._cipher.seal(body, _body_place(place, parts)), parts)
 
     def _ops(self, blob: Blob, place: BlobPlace) -> tuple[str, list[Op]]:
         body = self._cipher.open(blob.body, _body_place(place, blob.parts))
-        parts = [self._cipher.open(part, _part_place(place)) for part in blob.parts]
+        here = _part_place(place)
+        parts = [self._cipher.open(part, here) for part in blob.parts]
         packed = parts.pop() if body[:1] == _OUTSIDE and parts else body[1:]
         try:
             form, items = ormsgpack.unpackb(unpack(packed))

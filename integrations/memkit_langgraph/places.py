@@ -32,9 +32,7 @@ def place_in(config: RunnableConfig, checkpoint_id: str | None = None) -> Place:
     try:
         "".join((place.thread_id, place.namespace, place.checkpoint_id)).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UsageError(
-            "an id of a checkpoint holds a lone surrogate, which is not text"
-        ) from error
+        raise UsageError("an id of a checkpoint holds a lone surrogate, which is not text") from error
     return place
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -78,6 +79,26 @@ async def test_the_same_under_ainvoke(memory: Memory) -> None:
     await graph.ainvoke(_said("I am allergic to peanuts."), _of("ann", "one"))
     answer = await graph.ainvoke(_said("What am I allergic to?"), _of("ann", "two"))
     assert "I am allergic to peanuts." in answer["messages"][-1].text
+
+
+async def test_interleaved_users_and_agents_never_see_each_other(memory: Memory) -> None:
+    agents = {
+        name: _graph(
+            create_recall_node(memory, agent_id=name), _echo, create_remember_node(memory, agent_id=name)
+        )
+        for name in ("chef", "guide")
+    }
+    pairs = [(agent, user) for agent in agents for user in ("ann", "bob")]
+
+    async def say(agent: str, user: str, text: str, thread: str) -> str:
+        told = await agents[agent].ainvoke(_said(text), _of(user, f"{agent} {user} {thread}"))
+        return str(told["messages"][-1].text)
+
+    await asyncio.gather(*(say(a, u, f"My word for {a} is {u}{a}.", "one") for a, u in pairs))
+    answers = await asyncio.gather(*(say(a, u, "What is my word?", "two") for a, u in pairs))
+    for pair, answer in zip(pairs, answers, strict=True):
+        seen = [(agent, user) for agent, user in pairs if f"{user}{agent}" in answer]
+        assert seen == [pair]
 
 
 def test_there_is_one_recalled_message_behind_the_leading_ones(memory: Memory) -> None:

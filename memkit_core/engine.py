@@ -84,11 +84,12 @@ class Engine:
         self._gates = Gates()
         self._gather_workers = Workers(8, "memkit-gather")
         self._storage_workers = Workers(STORAGE_THREADS, "memkit-storage")
+        self._thinking = Workers(1, "memkit-thinking")
         self._pid = os.getpid()
         self._warned = False
         self._closed = False
         self.blocking: Runtime = BlockingRuntime(self._gates, self._gather_workers)
-        self.suspending: Runtime = AsyncRuntime(self._gates, self._storage_workers)
+        self.suspending: Runtime = AsyncRuntime(self._gates, self._storage_workers, self._thinking)
         self.background = Background(self.services, self.blocking)
         if isinstance(store, MaintainableStore):
             self.services.ledger.keep_in(store.record_usage)
@@ -209,7 +210,7 @@ class Engine:
             return
         self._closed = True
         self.background.close()
-        for workers in (self._gather_workers, self._storage_workers):
+        for workers in (self._gather_workers, self._storage_workers, self._thinking):
             workers.close()
         self.settle_accounts()
         try:

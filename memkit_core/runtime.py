@@ -155,6 +155,10 @@ class BlockingRuntime:
         """See ``Runtime.embed_query``."""
         return embedder.embed_query(text)
 
+    async def compute(self, function: Callable[[], T]) -> T:
+        """See ``Runtime.compute``."""
+        return function()
+
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Runtime.call``."""
         return function()
@@ -246,9 +250,10 @@ def _results(outcomes: Iterable[T | BaseException]) -> list[T]:
 class AsyncRuntime:
     """Runs the pipeline on the caller's event loop."""
 
-    def __init__(self, gates: Gates, workers: Workers) -> None:
+    def __init__(self, gates: Gates, workers: Workers, thinking: Workers | None = None) -> None:
         self._gates = gates
         self._workers = workers
+        self._thinking = thinking or workers
 
     async def chat(self, runnable: Any, messages: Any, config: Any = None) -> Any:
         """See ``Runtime.chat``."""
@@ -261,6 +266,11 @@ class AsyncRuntime:
     async def embed_query(self, embedder: EmbeddingCalls, text: str) -> Any:
         """See ``Runtime.embed_query``."""
         return await embedder.aembed_query(text)
+
+    async def compute(self, function: Callable[[], T]) -> T:
+        """See ``Runtime.compute``. One thread: more would only contend with the loop for the interpreter."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thinking.executor, function)
 
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Runtime.call``. A cancelled caller leaves the state before or after, never between."""

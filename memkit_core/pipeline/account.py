@@ -151,6 +151,10 @@ class Account(AbstractAsyncContextManager["Account"]):
 
         return await self._services.caller.embed(self._rt, embedder, once)
 
+    async def compute(self, function: Callable[[], T]) -> T:
+        """See ``Runtime.compute``."""
+        return await self._rt.compute(function)
+
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Runtime.call``."""
         return await self._rt.call(function)

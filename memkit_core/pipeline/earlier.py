@@ -16,10 +16,14 @@ _MOST: Final = 24
 
 async def earlier_messages(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[Message, ...]:
     """The stored turns of the same session before a batch, in order; none if nothing is to be carried."""
-    if not batch.units or not services.policies.extraction.carry_tokens:
+    if not batch.units or batch.begins or not services.policies.extraction.carry_tokens:
         return ()
+    return await rt.call(lambda: _read(services, batch))
+
+
+def _read(services: Services, batch: StoredBatch) -> tuple[Message, ...]:
     store, scope, first = services.store, batch.scope, batch.units[0]
-    own = await rt.call(lambda: store.messages(scope, [first]))
+    own = store.messages(scope, [first])
     if not own:
         return ()
     until = own[0].observed_at
@@ -30,10 +34,12 @@ async def earlier_messages(rt: Runtime, services: Services, batch: StoredBatch) 
         dense=False,
         between=((max(FIRST_MICROS, until - _REACH), until + 1),),
     )
-    found = await rt.call(lambda: store.search(request))
+    found = store.search(request)
     units = sorted(scored.unit for scored in found.scored if scored.unit < first)[-_MOST:]
+    if not units:
+        return ()
     # They are only what the batch is read beside.
-    records = await rt.call(lambda: store.messages(scope, units, damaged=set()))
+    records = store.messages(scope, units, damaged=set())
     return tuple(
         record for record in records if record.session == own[0].session and record.observed_at <= until
     )

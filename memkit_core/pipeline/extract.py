@@ -19,6 +19,7 @@ from ..types import FLAG_QUESTION, FLAG_SMALLTALK, Fact, Message, Micros, Scope,
 from .attributes import problem_with
 from .chunks import Chunk, chunks, halves
 from .echo import drop_echoes, without_recalled
+from .grounding.evidence import Reader
 from .halving import in_halves
 from .services import Services
 from .subjects import slot_key
@@ -88,6 +89,7 @@ async def extract(
     *,
     prompt: str | None = None,
     earlier: Sequence[Message] = (),
+    reader: Reader | None = None,
 ) -> Extracted:
     """The facts that the chat model finds.
 
@@ -98,6 +100,7 @@ async def extract(
         scope: Whose memory it is for.
         prompt: Instructions for this batch alone, in place of the configured ones or memkit's.
         earlier: What was said before the batch, for context alone.
+        reader: Takes messages and facts apart, for this stage and others.
 
     Raises:
         ModelError: A call failed or its answer could not be used. Nothing was changed; no chunk's facts are
@@ -114,6 +117,7 @@ async def extract(
         policy=policy,
         instructions=prompt or policies.custom_fact_extraction_prompt,
         now=services.clock(),
+        reader=reader or Reader(),
     )
     room = room_of(services.chat, policy.chunk_tokens)
     carry = policy.carry_tokens if room == policy.chunk_tokens else min(policy.carry_tokens, room // 4)
@@ -139,6 +143,7 @@ class _Work:
     policy: ExtractionPolicy
     instructions: str | None
     now: Micros
+    reader: Reader
 
     @property
     def fields(self) -> dict[str, Mapping[str, Any]]:
@@ -188,16 +193,25 @@ async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Ch
     except PromptTooLongError:
         found_too_long(services.chat, chunk.tokens)
         raise
-    facts: list[Fact] = []
     rejected = [Rejection(item=item, reason="not a fact of the expected shape") for item in answer.rejected]
     rejected += [Rejection(item=item, reason=_LEFT_OUT) for item in answer.left_out]
-    voices = Voices([*((-1, message) for message in chunk.earlier), *chunk.pieces])
-    for item in answer.value.facts:
+    facts, problems = await rt.compute(lambda: _facts(answer.value.facts, work, chunk))
+    return Extracted(facts=facts, rejected=(*rejected, *problems), usage=answer.usage)
+
+
+def _facts(
+    items: Sequence[prompts.ExtractedFact], work: _Work, chunk: Chunk
+) -> tuple[tuple[Fact, ...], tuple[Rejection, ...]]:
+    """What the model states, taken apart, and what of it cannot be used."""
+    facts: list[Fact] = []
+    rejected: list[Rejection] = []
+    voices = Voices([*((-1, message) for message in chunk.earlier), *chunk.pieces], work.reader)
+    for item in items:
         fact, problems = _fact(item, work, chunk, voices)
         rejected += [Rejection(item=item.text, reason=problem) for problem in problems]
         if fact is not None:
             facts.append(fact)
-    return Extracted(facts=tuple(facts), rejected=tuple(rejected), usage=answer.usage)
+    return tuple(facts), tuple(rejected)
 
 
 def _fact(

@@ -14,7 +14,7 @@ from ..results import Rejection, StageFailure
 from ..types import Decision, Fact, MemoryRecord, Message, Usage, clean_text
 from .echo import without_recalled
 from .grounding.check import doubts_about, foreign_to
-from .grounding.evidence import Readings
+from .grounding.evidence import Reader, Readings
 from .services import Services
 
 _log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ async def ground(
     messages: Sequence[Message],
     *,
     earlier: Sequence[Message] = (),
+    reader: Reader | None = None,
 ) -> Grounded:
     """The facts with ``support`` and ``doubts``. No model failure stops it: code's verdict stands then.
 
@@ -50,14 +51,23 @@ async def ground(
         facts: What was drawn from the messages.
         messages: The batch.
         earlier: What was said before the batch, for the names that pronouns stand for.
+        reader: Takes messages and facts apart, for this stage and others.
     """
     mode = services.policies.grounding.mode
     if mode == "off" or not facts:
         return Grounded(facts=tuple(facts))
     shown, _ = without_recalled(messages)
     before, _ = without_recalled(earlier)
-    readings = Readings(shown, before)
-    doubts = [list(doubts_about(fact, readings.evidence(positions(fact, shown)))) for fact in facts]
+    reader = reader or Reader()
+
+    def check() -> list[list[str]]:
+        readings = Readings(shown, before, reader=reader)
+        return [
+            list(doubts_about(fact, readings.evidence(positions(fact, shown)), reader.claim(fact.text)))
+            for fact in facts
+        ]
+
+    doubts = await rt.compute(check)
     failed: tuple[StageFailure, ...] = ()
     usage = Usage()
     if services.verifier is not None:

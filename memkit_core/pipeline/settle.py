@@ -19,6 +19,7 @@ from .earlier import earlier_messages
 from .embed import Embedded, embed
 from .extract import Extracted, extract
 from .ground import ground, sound_updates
+from .grounding.evidence import Reader
 from .hooks import run_hooks
 from .index import index_committed
 from .job import options_of, read_job, zoned
@@ -117,13 +118,20 @@ class Work:
         undescribed = await self._describe_images()
         request = self._request
         earlier = await earlier_messages(rt, services, self._batch)
+        reader = Reader()
         extracted = await extract(
-            rt, services, request.messages, request.scope, prompt=request.prompt, earlier=earlier
+            rt,
+            services,
+            request.messages,
+            request.scope,
+            prompt=request.prompt,
+            earlier=earlier,
+            reader=reader,
         )
         drawn, untrusted = screen(
             from_images(extracted.facts, request.messages), request.scope, services.policies.trust
         )
-        grounded = await ground(rt, services, drawn, request.messages, earlier=earlier)
+        grounded = await ground(rt, services, drawn, request.messages, earlier=earlier, reader=reader)
         facts = without_plans(grounded.facts, request.messages)
         rejected = undescribed + extracted.rejected + untrusted + grounded.rejected
         extracted = replace(extracted, facts=facts, rejected=rejected)

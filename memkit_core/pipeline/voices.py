@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Final
 
 from .. import analysis
 from ..types import FLAG_QUESTION, Message
 from .grounding.check import told_by
-from .grounding.evidence import Evidence, Reading, Readings
+from .grounding.evidence import Claim, Evidence, Reader, Reading, Readings
 from .grounding.words import stem
 from .trust import least_trusted
 
@@ -27,15 +27,33 @@ _SPEAKER: Final = frozenset(("user", "speaker", "assistant", "agent"))
 _OWN: Final = frozenset(("user", "image"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fact:
+    """A fact whose source is looked for.
+
+    Attributes:
+        new: Its words that no message of the user's has, in whatever inflection.
+        cited: What it cites. ``own``: that, and all that the user's side said.
+    """
+
+    claim: Claim
+    new: frozenset[str]
+    cited: Evidence
+    own: Evidence
+
+
 class Voices:
     """The messages of one prompt, asked whose word a fact is; what is worked out of them is kept.
 
     Args:
         messages: What the model was shown, in order, each with its number; parts of a long one share it.
+        reader: Has taken some of them apart already, and does so for others later.
     """
 
-    def __init__(self, messages: Sequence[tuple[int, Message]]) -> None:
+    def __init__(self, messages: Sequence[tuple[int, Message]], reader: Reader | None = None) -> None:
         self._messages = messages
+        self._reader = reader or Reader()
+        self._others: dict[int, Evidence] = {}
         self._words = [frozenset(analysis.unit_terms(message.content)) for _, message in messages]
 
     def origin(self, text: str, cites: Collection[int]) -> str:
@@ -60,6 +78,7 @@ class Voices:
         )
         words = frozenset(analysis.query_terms(text)) - _SPEAKER
         own = words & self._said(cited)
+        fact = cache(lambda: self._fact(text, cited))
         suspects = [
             message.origin
             for place, (number, message) in enumerate(self._messages)
@@ -67,32 +86,41 @@ class Voices:
             and number not in asked
             and message.origin in _MARGIN
             and least_trusted([said, message.origin]) != said
-            and self._behind(place, text, words, len(own), cited)
+            and self._behind(place, words, len(own), fact)
         ]
         return least_trusted([said, *suspects])
 
-    def _behind(self, place: int, text: str, words: frozenset[str], own: int, cited: Sequence[int]) -> bool:
+    def _behind(self, place: int, words: frozenset[str], own: int, fact: Callable[[], _Fact]) -> bool:
         """Whether a message that is not cited is what a fact comes from, in whole or in part."""
         origin, theirs = self._messages[place][1].origin, words & self._words[place]
         if len(theirs) > _MARGIN[origin] * own:
             return True
         if not theirs:
             return False
-        if self._new(text, place) >= _NEW_WORDS[origin]:
+        stated = fact()
+        if len(stated.new & self._stems[place]) >= _NEW_WORDS[origin]:
             return True
-        mine = self._readings.evidence(cited)
-        before = [one for one in mine.before if one.message.origin not in ("tool", "document")]
-        other = self._readings.evidence([place])
-        return told_by(
-            text,
-            replace(mine, before=before),
-            self._own_readings,
-            Evidence(other.cited[-1:], {}, (), other.speakers),
+        return told_by(stated.claim, stated.cited, stated.own, self._alone(place))
+
+    def _fact(self, text: str, cited: Sequence[int]) -> _Fact:
+        """A fact that cites these messages; what was said before by tools is no part of its evidence."""
+        found = self._readings.evidence(cited)
+        before = [one for one in found.before if one.message.origin not in ("tool", "document")]
+        evidence = replace(found, before=before)
+        return _Fact(
+            claim=self._reader.claim(text),
+            new=_content(text) - self._own_stems,
+            cited=evidence,
+            own=replace(evidence, cited=[*evidence.cited, *self._own_readings]),
         )
 
-    def _new(self, text: str, place: int) -> int:
-        """How many words of a text a message has that no user's message has, in whatever inflection."""
-        return len((_content(text) & self._stems[place]) - self._own_stems)
+    def _alone(self, place: int) -> Evidence:
+        """A message as the only evidence."""
+        found = self._others.get(place)
+        if found is None:
+            whole = self._readings.evidence([place])
+            found = self._others[place] = Evidence(whole.cited[-1:], {}, (), whole.speakers)
+        return found
 
     @cached_property
     def _own(self) -> list[int]:
@@ -104,7 +132,7 @@ class Voices:
 
     @cached_property
     def _stems(self) -> list[frozenset[str]]:
-        return [_content(message.content) for _, message in self._messages]
+        return [_stems_of(words) for words in self._words]
 
     @cached_property
     def _own_stems(self) -> frozenset[str]:
@@ -112,7 +140,7 @@ class Voices:
 
     @cached_property
     def _readings(self) -> Readings:
-        return Readings([message for _, message in self._messages])
+        return Readings([message for _, message in self._messages], reader=self._reader)
 
     def _answered(self, cites: Collection[int]) -> set[int]:
         """The assistant's questions that a cited message of the user answers."""
@@ -131,4 +159,10 @@ class Voices:
 
 def _content(text: str) -> frozenset[str]:
     """The words of a text that say something: without inflection, in Chinese every two characters."""
-    return frozenset(stem(term) if term.isascii() else term for term in analysis.query_terms(text))
+    return _stems_of(analysis.query_terms(text))
+
+
+def _stems_of(terms: Iterable[str]) -> frozenset[str]:
+    return frozenset(
+        stem(term) if term.isascii() else term for term in terms if len(term) > 1 or term.isascii()
+    )

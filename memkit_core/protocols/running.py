@@ -28,6 +28,10 @@ class Runtime(Protocol):
         """A unit-length float32 vector of shape (dim,)."""
         ...
 
+    async def compute(self, function: Callable[[], T]) -> T:
+        """The result of milliseconds of plain work, during which an event loop serves others."""
+        ...
+
     async def call(self, function: Callable[[], T]) -> T:
         """The result of a storage call."""
         ...

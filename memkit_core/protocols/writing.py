@@ -41,6 +41,7 @@ class StoredBatch:
         lease: Proof of a claim; needed to complete or release the batch. None if not claimed.
         result: The stored result (JSON) if the batch is done and had an idempotency key.
         replayed: The batch was there before, under the same idempotency key.
+        begins: It has just begun a session: nothing was said in it before. False also if that is not known.
     """
 
     batch_id: str
@@ -54,6 +55,7 @@ class StoredBatch:
     last_error: str | None = None
     result: str | None = None
     replayed: bool = False
+    begins: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

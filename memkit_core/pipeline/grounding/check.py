@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
 
 from ...types import Fact, Micros, to_datetime
-from .dates import Dates, Partial, Span, agrees, dates_in, day_from
-from .evidence import Evidence, Reading
-from .names import Mentions, initials, names_in, wide_names
-from .negation import clauses_of
+from .dates import Partial, Span, agrees, day_from
+from .evidence import Claim, Evidence, Reading
+from .names import Mentions, initials
 from .numbers import Number, numbers_in
-from .words import Token, language, normal, stem, tokens, wide
+from .words import Token, normal, stem, tokens
 
 #: A fact with more in it that is not borne out is doubtful enough.
 _MAX_DOUBTS: Final = 6
@@ -24,11 +22,13 @@ _SHOWN: Final = 60
 _DAY: Final = timedelta(days=1)
 
 
-def doubts_about(fact: Fact, evidence: Evidence) -> tuple[str, ...]:
-    """What in a fact its evidence does not bear out, in a few words each; empty if it bears out "
-    "everything.
+def doubts_about(fact: Fact, evidence: Evidence, claim: Claim | None = None) -> tuple[str, ...]:
+    """What in a fact its evidence does not bear out, in a few words each; empty if it bears out everything.
+
+    Args:
+        claim: The fact's text, if it was taken apart before.
     """
-    claim = _Claim(fact.text)
+    claim = claim or Claim(fact.text)
     doubts = [
         *_dates(claim, fact.event_time, evidence),
         *_numbers(claim, evidence),
@@ -40,9 +40,9 @@ def doubts_about(fact: Fact, evidence: Evidence) -> tuple[str, ...]:
 
 def foreign_to(text: str, known: Sequence[str], evidence: Evidence) -> tuple[str, ...]:
     """The names and numbers of a text that are neither in the known texts nor in the evidence."""
-    claim = _Claim(text)
+    claim = Claim(text)
     others = [tokens(normal(one)) for one in known]
-    mentions = [Mentions(normal(one), words) for one, words in zip(known, others, strict=True)]
+    mentions = [Mentions(words) for words in others]
     amounts = {
         value
         for one, words in zip(known, others, strict=True)
@@ -68,21 +68,20 @@ def foreign_to(text: str, known: Sequence[str], evidence: Evidence) -> tuple[str
     return tuple(dict.fromkeys(found))[:_MAX_DOUBTS]
 
 
-def told_by(text: str, own: Evidence, backing: Sequence[Reading], other: Evidence) -> bool:
-    """Whether a name, number or date of a text is in the other evidence and not in its own, or whether its
+def told_by(claim: Claim, cited: Evidence, own: Evidence, other: Evidence) -> bool:
+    """Whether a name, number or date of a fact is in the other evidence and not in its own, or whether its
     own says the opposite and the other does not.
 
-    The name that a text begins with does not count: an assistant may call its user by name.
+    The name that it begins with does not count: an assistant may call its user by name.
 
     Args:
-        text: The fact.
-        own: What it rests on.
-        backing: What else may hold its names, numbers and dates.
+        claim: The fact's text.
+        cited: What it rests on.
+        own: That, and what else may hold its names, numbers and dates.
         other: What it may come from instead.
     """
-    if _negations(claim := _Claim(text), own) and not _negations(claim, other):
+    if _negations(claim, cited) and not _negations(claim, other):
         return True
-    own = replace(own, cited=[*own.cited, *backing])
     begins = claim.tokens[0].start if claim.tokens else 0
     for run in claim.names:
         for name in run[:_MAX_CLAIMS] if run[0].start != begins else ():
@@ -95,33 +94,13 @@ def told_by(text: str, own: Evidence, backing: Sequence[Reading], other: Evidenc
     ):
         return True
     if any(
-        _number_known(number, claim, other) and not _number_known(number, claim, own)
+        not _number_known(number, claim, own) and _number_known(number, claim, other)
         for number in claim.numbers
         if number.text
     ):
         return True
     dates = claim.dates.partials[:_MAX_CLAIMS]
     return any(_date_known(date, other) and not _date_known(date, own) for date in dates)
-
-
-class _Claim:
-    """A fact's text, taken apart."""
-
-    def __init__(self, text: str) -> None:
-        self.text = normal(text)
-        self.tokens = tokens(self.text)
-        self.language = "zh" if wide(self.text) else language(self.tokens)
-        self.dates: Dates = dates_in(self.text, self.tokens, None)
-        self.codes = {
-            place: token.key
-            for token in self.tokens
-            if token.word and not token.text.isdigit() and any(map(str.isdigit, token.text))
-            for place in range(token.start, token.end)
-        }
-        covered = {place for p in self.dates.partials for place in range(p.start, p.end)}
-        self.numbers = [n for n in numbers_in(self.text, self.tokens) if n.start not in covered]
-        self.names: list[list[Token]] = names_in(self.tokens, self.language)[:_MAX_CLAIMS]
-        self.wide_names = wide_names(self.text)[:_MAX_CLAIMS]
 
 
 def _shown(what: str, text: str) -> str:
@@ -132,7 +111,7 @@ def _shown(what: str, text: str) -> str:
 # Dates
 
 
-def _dates(claim: _Claim, event_time: Micros | None, evidence: Evidence) -> list[str]:
+def _dates(claim: Claim, event_time: Micros | None, evidence: Evidence) -> list[str]:
     by_place: dict[int, list[Partial]] = {}
     for partial in claim.dates.partials:
         by_place.setdefault(partial.start, []).append(partial)
@@ -229,7 +208,7 @@ def _day_is(day: date, weekday: int, reading: Reading) -> bool:
 # Numbers
 
 
-def _numbers(claim: _Claim, evidence: Evidence) -> list[str]:
+def _numbers(claim: Claim, evidence: Evidence) -> list[str]:
     doubts: list[str] = []
     for number in claim.numbers:
         if not number.text:
@@ -243,11 +222,11 @@ def _numbers(claim: _Claim, evidence: Evidence) -> list[str]:
     return doubts
 
 
-def _number_known(number: Number, claim: _Claim, evidence: Evidence) -> bool:
+def _number_known(number: Number, claim: Claim, evidence: Evidence) -> bool:
+    if any(value in reading.amounts for reading in evidence.cited for value in number.values):
+        return True
     digits = re.sub(r"\D", "", number.text)
     for reading in evidence.cited:
-        if any(value in reading.amounts for value in number.values):
-            return True
         if len(digits) >= 4 and digits in reading.digits:
             return True
         if number.values & reading.day_parts:
@@ -263,7 +242,7 @@ def _age_known(number: Number, reading: Reading) -> bool:
     return bool(ages & number.values)
 
 
-def _in_a_name(number: Number, claim: _Claim, evidence: Evidence) -> bool:
+def _in_a_name(number: Number, claim: Claim, evidence: Evidence) -> bool:
     """Whether the number is part of a word with letters in it, such as B12, and that word occurs."""
     key = claim.codes.get(number.start)
     return key is not None and any(key in reading.mentions.keys for reading in evidence.cited)
@@ -285,7 +264,7 @@ def _other_unit(number: Number, evidence: Evidence) -> str | None:
 # Names
 
 
-def _names(claim: _Claim, evidence: Evidence) -> list[str]:
+def _names(claim: Claim, evidence: Evidence) -> list[str]:
     doubts = [
         _shown("name", name.text)
         for run in claim.names
@@ -296,7 +275,7 @@ def _names(claim: _Claim, evidence: Evidence) -> list[str]:
     return doubts
 
 
-def _name_known(name: Token, run: Sequence[Token], claim: _Claim, evidence: Evidence) -> bool:
+def _name_known(name: Token, run: Sequence[Token], claim: Claim, evidence: Evidence) -> bool:
     short = initials(run[:8])
     if evidence.speakers.has(name):
         return True
@@ -330,7 +309,9 @@ def _wide_name_known(name: str, evidence: Evidence) -> bool:
 # Negations
 
 
-def _negations(claim: _Claim, evidence: Evidence) -> list[str]:
+def _negations(claim: Claim, evidence: Evidence) -> list[str]:
+    if not claim.may_deny and not evidence.may_deny():
+        return []
     names = {
         stem(token.key) for run in claim.names[:1] for token in run if run[0].start == claim.tokens[0].start
     }
@@ -338,7 +319,7 @@ def _negations(claim: _Claim, evidence: Evidence) -> list[str]:
         if claim.text.startswith(name):
             names |= set(name)
     names |= {stem(key) for key in evidence.speakers.keys}
-    denied = evidence.polarity().contradicts(clauses_of(claim.text, claim.tokens), frozenset(names))
+    denied = evidence.polarity().contradicts(claim.clauses, frozenset(names))
     if denied is None:
         return []
     return [f"the cited messages say the opposite of it ({denied[:_SHOWN]})"]

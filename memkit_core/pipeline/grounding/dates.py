@@ -219,9 +219,27 @@ _TABLE: Final[tuple[tuple[str, str, int], ...]] = (
 )  # fmt: skip
 
 
+#: What a text must have in it for whole groups of expressions to be looked for; most have none of these.
+_NEEDS: Final = {
+    "unit": re.compile(rf"\b(?:{_LATIN_UNIT}|weekend|wochenende|finde)\b"),
+    "day": re.compile(rf"\b(?:{_WEEKDAY})"),
+    "wide": re.compile("[\u2e80-\u9fff]"),
+}
+_ASCII_WORD: Final = re.compile(r"\\[bd]|\(\?P<\w+>|\{[\d,]+\}")
+
+
+def _need(pattern: str) -> str:
+    """The group of an expression, ``""`` if it is always looked for."""
+    if ("(?P<unit>" in pattern and _LATIN_UNIT in pattern) or "(?P<unit>semana" in pattern:
+        return "unit"
+    if _WEEKDAY in pattern:
+        return "day"
+    return "" if re.search("[a-z]", _ASCII_WORD.sub("", pattern)) else "wide"
+
+
 @lru_cache(maxsize=1)
-def _expressions() -> tuple[tuple[re.Pattern[str], str, int], ...]:
-    return tuple((re.compile(pattern), what, sign) for pattern, what, sign in _TABLE)
+def _expressions() -> tuple[tuple[re.Pattern[str], str, int, str], ...]:
+    return tuple((re.compile(pattern), what, sign, _need(pattern)) for pattern, what, sign in _TABLE)
 
 
 @lru_cache(maxsize=1_024)
@@ -248,8 +266,9 @@ def dates_in(text: str, found: list[Token], day: date | None) -> Dates:
     if day is not None:
         folded = folded_text(text)
         covered = set[int]()
-        for pattern, what, sign in _expressions():
-            for match in pattern.finditer(folded):
+        there = {"": True, **{need: pattern.search(folded) is not None for need, pattern in _NEEDS.items()}}
+        for pattern, what, sign, need in _expressions():
+            for match in pattern.finditer(folded) if there[need] else ():
                 if match.start() in covered:
                     continue
                 span = _meaning(what, sign, match, day)

@@ -11,10 +11,10 @@ from typing import Final
 
 from ...types import Message, to_datetime
 from .dates import Dates, Partial, Span, dates_in
-from .names import Mentions
-from .negation import Clause, Polarity, clauses_of, reply_polarity
+from .names import Mentions, names_in, wide_names
+from .negation import Clause, Polarity, clauses_of, may_deny, reply_polarity
 from .numbers import Number, clock_hours, converted, numbers_in
-from .words import Token, normal, tokens
+from .words import Token, language, normal, tokens, wide
 
 #: A longer message says itself what it is about, whatever was asked before.
 _SHORT_REPLY: Final = 120
@@ -35,6 +35,41 @@ _INTRODUCES: Final = re.compile(
     r"\bmein name ist|我叫|我是|名字是) ?([^\s,.!?，。！？]{1,40})",
     re.IGNORECASE,
 )
+
+
+_NOBODY: Final = Mentions(())
+#: So many names of one fact are looked up: the time a check takes stays linear.
+_MAX_CLAIMS: Final = 64
+
+
+class Claim:
+    """A fact's text, taken apart."""
+
+    def __init__(self, text: str) -> None:
+        self.text = normal(text)
+        self.tokens = tokens(self.text)
+        self.language = "zh" if wide(self.text) else language(self.tokens)
+        self.dates: Dates = dates_in(self.text, self.tokens, None)
+        self.codes = {
+            place: token.key
+            for token in self.tokens
+            if token.word and not token.text.isdigit() and any(map(str.isdigit, token.text))
+            for place in range(token.start, token.end)
+        }
+        covered = {place for p in self.dates.partials for place in range(p.start, p.end)}
+        self.numbers = [n for n in numbers_in(self.text, self.tokens) if n.start not in covered]
+        self.names: list[list[Token]] = names_in(self.tokens, self.language)[:_MAX_CLAIMS]
+        self.wide_names = wide_names(self.text)[:_MAX_CLAIMS]
+
+    @cached_property
+    def may_deny(self) -> bool:
+        """Whether it denies anything."""
+        return may_deny(self.tokens)
+
+    @cached_property
+    def clauses(self) -> list[Clause]:
+        """Its clauses, with what they deny."""
+        return clauses_of(self.text, self.tokens)
 
 
 class Reading:
@@ -112,12 +147,17 @@ class Reading:
     @cached_property
     def mentions(self) -> Mentions:
         """Its words, to be asked for names."""
-        return Mentions(self.text, self.tokens)
+        return Mentions(self.tokens)
 
     @cached_property
     def clauses(self) -> list[Clause]:
         """Its clauses, with what they deny."""
         return clauses_of(self.text, self.tokens)
+
+    @cached_property
+    def may_deny(self) -> bool:
+        """Whether it denies anything."""
+        return may_deny(self.tokens)
 
     @cached_property
     def asks(self) -> bool:
@@ -133,7 +173,7 @@ class Reading:
     def introduced(self) -> Mentions:
         """Who the speaker says to be."""
         text = " ".join(match[1] for match in _INTRODUCES.finditer(self.text))
-        return Mentions(text, tokens(text))
+        return Mentions(tokens(text)) if text else _NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +192,10 @@ class Evidence:
     before: Sequence[Reading]
     speakers: Mentions
 
+    def may_deny(self) -> bool:
+        """Whether anything is denied."""
+        return False in self.answers.values() or any(reading.may_deny for reading in self.cited)
+
     def polarity(self) -> Polarity:
         """What is said and denied."""
         found = Polarity()
@@ -167,12 +211,37 @@ class Evidence:
 _REACH: Final = 40
 
 
+class Reader:
+    """Takes messages and facts apart, each once however often it is asked about."""
+
+    def __init__(self) -> None:
+        self._readings: dict[Message, Reading] = {}
+        self._claims: dict[str, Claim] = {}
+
+    def reading(self, message: Message) -> Reading:
+        """A message as evidence."""
+        found = self._readings.get(message)
+        if found is None:
+            found = self._readings[message] = Reading(message)
+        return found
+
+    def claim(self, text: str) -> Claim:
+        """A fact's text."""
+        found = self._claims.get(text)
+        if found is None:
+            found = self._claims[text] = Claim(text)
+        return found
+
+
 class Readings:
     """The messages of a batch as evidence for its facts."""
 
-    def __init__(self, messages: Sequence[Message], earlier: Sequence[Message] = ()) -> None:
-        self._earlier = [Reading(message) for message in earlier]
-        self._own = [Reading(message) for message in messages]
+    def __init__(
+        self, messages: Sequence[Message], earlier: Sequence[Message] = (), *, reader: Reader | None = None
+    ) -> None:
+        reader = reader or Reader()
+        self._earlier = [reader.reading(message) for message in earlier]
+        self._own = [reader.reading(message) for message in messages]
 
     def evidence(self, cites: Sequence[int]) -> Evidence:
         """What a fact rests on that cites these positions."""
@@ -187,8 +256,11 @@ class Readings:
             cited.append(reading)
         last = max(cites, default=0)
         everything = [*self._earlier, *self._own[: last + 1]]
-        speakers = " ".join(normal(self._own[position].message.actor_id or "") for position in cites)
-        return Evidence(cited, answers, everything[: -_REACH - 1 : -1], Mentions(speakers, tokens(speakers)))
+        speakers = " ".join(
+            normal(actor) for position in cites if (actor := self._own[position].message.actor_id)
+        )
+        named = Mentions(tokens(speakers)) if speakers else _NOBODY
+        return Evidence(cited, answers, everything[: -_REACH - 1 : -1], named)
 
     def _question(self, position: int) -> Reading | None:
         """What a short message answers: the question that somebody else has asked just before."""

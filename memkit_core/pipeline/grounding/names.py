@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Final
 
 from .dates import CALENDAR
-from .words import CJK, Token, folded_text
+from .words import CJK, Token
 
 #: Capitalised without being anybody's name, or referring to the speaker.
 _NO_NAMES: Final = frozenset(
@@ -122,24 +123,25 @@ def _may_be_name(found: Sequence[Token], place: int, language: str) -> bool:
 
 
 class Mentions:
-    """The words of a text, asked for names.
+    """The words of a text, asked for names."""
 
-    Args:
-        text: In normal form.
-    """
-
-    def __init__(self, text: str, found: Iterable[Token]) -> None:
+    def __init__(self, found: Iterable[Token]) -> None:
         words = [token for token in found if token.word]
         self.keys = frozenset(token.key.removesuffix("'s") for token in words)
-        self._parts = frozenset(
-            key[:length] for key in self.keys for length in range(3, min(len(key), 16) + 1)
-        )
         self._initials = "".join(token.key[0] for token in words)
-        self._joined: str | None = None
-        self._text = text
+        self._asked: dict[str, bool] = {}  # the facts of a batch are about few names
+        self._joined = "".join(token.key for token in words).replace("'", "")
 
     def has(self, name: Token) -> bool:
         """Whether one word of a name occurs, in whatever inflection."""
+        if not self.keys:
+            return False
+        found = self._asked.get(name.text)
+        if found is None:
+            found = self._asked[name.text] = self._has(name)
+        return found
+
+    def _has(self, name: Token) -> bool:
         key = name.key.removesuffix("'s").rstrip("'")
         if key in self.keys:
             return True
@@ -155,12 +157,17 @@ class Mentions:
             return True
         return self._of_the_place(key) or self._spelled_apart(plain)
 
+    @cached_property
+    def _beginnings(self) -> str:
+        """All words, each behind a mark, so that one look tells whether any begins in some way."""
+        return "\0" + "\0".join(self.keys)
+
     def _of_the_place(self, key: str) -> bool:
         """Italian and Italy, Spaniard and Spain: what is left without their endings is the same."""
         if len(key) < 5:
             return False
         root = key[: max(4, len(key) - 3)]
-        if root not in self._parts:
+        if "\0" + root not in self._beginnings:
             return False
         mine = _OF_A_PLACE.search(key) is not None
         return any(
@@ -174,8 +181,6 @@ class Mentions:
         """Git Hub for GitHub, also inside of addresses and handles."""
         if len(plain) < 5:
             return False
-        if self._joined is None:
-            self._joined = re.sub(r"[\W_]+", "", folded_text(self._text))
         return plain in self._joined
 
 

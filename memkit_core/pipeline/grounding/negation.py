@@ -43,6 +43,8 @@ _SOFT: Final = frozenset(
     ).split()
 )
 _SURELY: Final = frozenset("longer anymore noch todavia used".split())
+#: Whatever denies, in any of these ways.
+_DENYING: Final = _DENIES | _DENIES_ALL
 _HARMLESS: Final = re.compile(
     r"\bnot only\b|\bno doubt\b|\bwhy not\b|\bno problem\b|\bcan'?t wait\b|\bcannot wait\b|\bcan'?t help\b|"
     r"\bcouldn'?t (?:be|agree)\b|\bdo(?:es)?n'?t mind\b|\bnot just\b|\bif not\b|\bor not\b|\bno wonder\b|"
@@ -56,6 +58,8 @@ _USED_TO: Final = re.compile(
     r"\bused to\b|\bno longer\b|\bany ?more\b|\bya no\b|\bnicht mehr\b|\bkein\w* mehr\b|不再"
 )
 _WIDE_DENIES: Final = re.compile(r"没有|不再|从不|从未|从没|并非|不是|不能|不会|不要|没|不|未|无|别")
+#: What all of those begin with; whatever is harmless has one of these, or a word that denies, in it.
+_WIDE_BEGINNINGS: Final = frozenset("没不从并未无别")
 _WIDE_SOFT: Final = re.compile(r"讨厌|避免|戒|以前|曾|停|才|只|如果|除了|几乎|取消|放弃|辞")
 _WIDE_EMPTY: Final = frozenset(
     "我你您他她它们的了是在有和与很也都用户着过会能就还吗呢吧啊这那个说来到对再不没"
@@ -111,9 +115,24 @@ class Clause:
     asks: bool
 
 
+def may_deny(found: Sequence[Token]) -> bool:
+    """Whether there is a word in a text that can deny something; where there is none, nothing is denied."""
+    for token in found:
+        if token.wide:
+            if token.text in _WIDE_BEGINNINGS:
+                return True
+        elif token.key in _DENYING or token.key.endswith("n't") or token.key.replace("'", "") in _DENYING:
+            return True
+    return False
+
+
 def clauses_of(text: str, found: Sequence[Token]) -> list[Clause]:
     """The clauses of a text in normal form."""
-    harmless = {place for m in _HARMLESS.finditer(_same_length(text)) for place in range(m.start(), m.end())}
+    harmless: set[int] = set()
+    if may_deny(found):
+        harmless.update(
+            place for m in _HARMLESS.finditer(_same_length(text)) for place in range(m.start(), m.end())
+        )
     clauses: list[Clause] = []
     begin, carried, last_mark = 0, False, ""
     for place in range(len(found) + 1):

@@ -12,6 +12,8 @@ from .words import Token, fold
 
 #: Longer runs of digits are codes, not amounts: they are compared as they are written.
 _MAX_DIGITS: Final = 15
+#: Longer words are no numbers.
+_LONGEST: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,17 @@ def _ordinals() -> dict[str, int]:
     return {n: value for value, names in enumerate(_ORDINALS.split(), start=1) for n in names.split("|")}
 
 
+def _cardinal(key: str) -> int | None:
+    value = _cardinals().get(key)
+    return _german(key) if value is None and len(key) < _LONGEST else value
+
+
+@lru_cache(maxsize=16_384)
+def _counts(key: str) -> bool:
+    """Whether a word begins a number; most do not."""
+    return _cardinal(key) is not None or key in _ordinals() or key in _OTHERS
+
+
 @lru_cache(maxsize=4_096)
 def _german(key: str) -> int | None:
     """The value of a German number written as one word: fünfundzwanzig, zweihundertdreißig."""
@@ -186,7 +199,12 @@ class _Reader:
         self._digits()
         place = 0
         while place < len(self._tokens):
-            place = self._words(place) or self._wide(place) or place + 1
+            token = self._tokens[place]
+            if token.word:
+                counts = len(token.key) < _LONGEST and _counts(token.key)
+                place = (self._words(place) if counts else None) or place + 1
+            else:
+                place = self._wide(place) or place + 1
         return sorted(self.found, key=lambda number: number.start)
 
     def _digits(self) -> None:
@@ -232,7 +250,7 @@ class _Reader:
         here = place
         while here < len(self._tokens) and here < place + 12:
             key = self._tokens[here].key
-            value = _cardinals().get(key, _german(key) if len(key) < 40 else None)
+            value = _cardinal(key)
             if value is None and seen and key in ("thousand", "mil", "hundred", "million", "millones"):
                 factor = _SCALES[key]
                 if factor == 100:

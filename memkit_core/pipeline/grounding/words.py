@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 CJK: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _TOKEN: Final = re.compile(rf"[^\W{CJK}_]+(?:['\u2019\u02bc][^\W\d{CJK}_]+)*|[{CJK}]|[^\w\s]|_|\n")
@@ -14,33 +13,23 @@ _CJK_CHAR: Final = re.compile(rf"[{CJK}]")
 _FOREIGN_DIGIT: Final = re.compile(r"[^\D0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word, a single CJK character, or a punctuation mark.
 
     Attributes:
         key: The word in its folded form.
+        wide: It is a CJK character.
+        word: It is a word or number in letters and digits.
+        capital: It is written with a capital, as names are.
     """
 
     text: str
     key: str
     start: int
     end: int
-
-    @property
-    def wide(self) -> bool:
-        """Whether it is a CJK character."""
-        return _CJK_CHAR.match(self.text) is not None
-
-    @property
-    def word(self) -> bool:
-        """Whether it is a word or number in letters and digits."""
-        return self.text[0].isalnum() and not self.wide
-
-    @property
-    def capital(self) -> bool:
-        """Whether it is written with a capital, as names are."""
-        return self.word and self.text[0].isupper()
+    wide: bool
+    word: bool
+    capital: bool
 
 
 def normal(text: str) -> str:
@@ -69,14 +58,22 @@ def fold(word: str) -> str:
 
 def tokens(text: str) -> list[Token]:
     """The tokens of a text in normal form, in order."""
-    return [
-        Token(match[0], fold(match[0][:64]), match.start(), match.end()) for match in _TOKEN.finditer(text)
-    ]
+    found: list[Token] = []
+    for match in _TOKEN.finditer(text):
+        said = match[0]
+        is_wide = not said.isascii() and _CJK_CHAR.match(said) is not None
+        word = said[0].isalnum() and not is_wide
+        found.append(
+            Token(
+                said, fold(said[:64]), match.start(), match.end(), is_wide, word, word and said[0].isupper()
+            )
+        )
+    return found
 
 
 def wide(text: str) -> bool:
     """Whether a text is mostly written in CJK characters."""
-    count = sum(1 for _ in _CJK_CHAR.finditer(text))
+    count = 0 if text.isascii() else sum(1 for _ in _CJK_CHAR.finditer(text))
     return count > 0 and 3 * count > sum(1 for char in text if char.isalpha())
 
 

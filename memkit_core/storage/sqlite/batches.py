@@ -102,7 +102,7 @@ def insert_batch(draft: Draft, prepared: PreparedBatch) -> StoredBatch:
     )
     cursor = connection.execute(_BATCH_INSERT, (draft.owner, batch_seal(row), *row))
     draft.batch = cursor.lastrowid
-    _insert_messages(draft, prepared, first)
+    begins = _insert_messages(draft, prepared, first)
     return StoredBatch(
         batch_id=batch.batch_id,
         scope=scope,
@@ -110,15 +110,18 @@ def insert_batch(draft: Draft, prepared: PreparedBatch) -> StoredBatch:
         units=tuple(range(first, first + len(batch.messages))),
         recorded_at=batch.recorded_at,
         job=batch.job,
+        begins=begins,
     )
 
 
-def _insert_messages(draft: Draft, prepared: PreparedBatch, first: int) -> None:
-    batch = prepared.batch
+def _insert_messages(draft: Draft, prepared: PreparedBatch, first: int) -> bool:
+    """Write them; returns whether the first of them begins a session."""
+    batch, begins = prepared.batch, False
     scope = batch.scope
     sessions = _Sessions(draft, scope)
     for position, message in enumerate(prepared.messages):
         session, place = sessions.place(message.observed_at)
+        begins = begins or (position == 0 and place == 0)
         draft.message(
             (
                 first + position,
@@ -146,6 +149,7 @@ def _insert_messages(draft: Draft, prepared: PreparedBatch, first: int) -> None:
             indexed=batch.index,
         )
     sessions.save()
+    return begins
 
 
 class _Sessions:

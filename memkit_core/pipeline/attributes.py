@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..policies import searcher
 
@@ -38,6 +38,5 @@ def _validator(fields: str) -> Any:
 
     # "regex" would have Python read an expression that a model wrote.
     formats = FormatChecker(tuple(set(FormatChecker.checkers) - {"regex"}))
-    extend: Any = validators.extend  # it has no types
-    validator = extend(Draft202012Validator, {"pattern": pattern})
+    validator = cast("Any", validators).extend(Draft202012Validator, {"pattern": pattern})
     return validator(json.loads(fields), format_checker=formats)

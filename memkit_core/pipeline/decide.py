@@ -10,9 +10,9 @@ asked.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 from .. import analysis
 from ..models.structured import ask
@@ -21,6 +21,7 @@ from ..prompts import decide as prompt
 from ..protocols import Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, clean_text
+from .allowance import Allowance
 from .commit import said_at
 from .halving import in_halves
 from .portions import Portion, halves, portions
@@ -52,25 +53,26 @@ async def decide(
     *,
     expires_at: Micros | None,
     slotted: Slotted,
-    adds: int = 1,
+    allowance: Allowance,
 ) -> Decided:
     """What to do with each fact. Calls the model only about facts that may concern a memory.
 
     Args:
         expires_at: When what is added now will expire.
         slotted: What is settled already, with targets among ``recalled.memories``.
-        adds: How many calls of ``add`` the facts come from; each may change so many memories.
+        allowance: What the facts' adds may change beside what is settled.
 
     Raises:
         ModelError: A call failed or its answer could not be used. Nothing was changed.
     """
     settled = list(slotted.decisions)
     open_facts: list[int] = []
+    key = cache(analysis.text_key)  # the same memories are offered for many facts
     for number, fact in enumerate(facts):
         if number in slotted.facts:
             continue
         offered = recalled.offered[number]
-        same = next((n for n in offered if repeats(fact, expires_at, recalled.memories[n])), None)
+        same = next((n for n in offered if repeats(fact, expires_at, recalled.memories[n], key)), None)
         if same is not None:
             settled.append(
                 Decision(fact=number, operation="NONE", target=same, reason="remembered word for word")
@@ -90,7 +92,7 @@ async def decide(
     ask_one, cut = partial(_ask, rt, services, facts, recalled), partial(halves, recalled)
     rows = await rt.gather(*(in_halves(rt, call, ask_one, cut) for call in calls))
     answers = [answer for row in rows for answer in row]
-    check = _Check(facts, messages, recalled, slotted, adds * policies.decisions.max_destructive)
+    check = _Check(facts, messages, recalled, slotted, allowance)
     for answer in answers:
         check.rejected += answer.rejected
     valid = check.run([decision for answer in answers for decision in answer.decisions], open_facts)
@@ -102,13 +104,13 @@ async def decide(
     )
 
 
-def repeats(fact: Fact, expires_at: Micros | None, memory: MemoryRecord) -> bool:
+def repeats(fact: Fact, expires_at: Micros | None, memory: MemoryRecord, key: Callable[[str], bytes]) -> bool:
     """Whether a memory says a fact already: same words, same speaker, believed as much, lasting as long."""
     if memory.actor_id != fact.actor_id or not stands_for(memory, fact):
         return False
     if memory.expires_at is not None and (expires_at is None or expires_at > memory.expires_at):
         return False
-    return analysis.text_key(memory.text) == analysis.text_key(fact.text)
+    return key(memory.text) == key(fact.text)
 
 
 async def _ask(
@@ -163,13 +165,13 @@ class _Check:
         messages: Sequence[Message],
         recalled: Recalled,
         slotted: Slotted,
-        most: int,
+        allowance: Allowance,
     ) -> None:
         self._facts = facts
         self._messages = messages
         self._memories = memories = recalled.memories
         self._unrelated = recalled.unrelated
-        self._left = most - slotted.destructive
+        self._allowance = allowance
         changed = {correction.memory_id for correction in slotted.corrections}
         self._taken = {n for n, memory in enumerate(memories) if memory.memory_id in changed}
         self._taken |= {
@@ -193,7 +195,7 @@ class _Check:
             if kept.operation in ("UPDATE", "DELETE"):
                 assert kept.target is not None
                 self._taken.add(kept.target)
-                self._left -= 1
+                self._allowance.spend([kept.fact])
             valid.append(kept)
         for number in open_facts:
             own = by_fact[number]
@@ -231,7 +233,7 @@ class _Check:
             return problem
         if decision.target in self._taken:
             return "the memory is the target of another operation"
-        if self._left <= 0:
+        if not self._allowance.covers([decision.fact]):
             return "too many updates and deletions in one call"
         return None
 

@@ -13,6 +13,7 @@ from ..protocols import ChangeSet, CommitReceipt, Completion, Runtime, StoredBat
 from ..results import AddResult, Rejection, StageFailure
 from ..types import Decision, Micros
 from .account import Account
+from .allowance import Allowance
 from .commit import PROCEDURAL, Batch, plan_commit, update_texts, write
 from .decide import decide
 from .earlier import earlier_messages
@@ -117,6 +118,26 @@ class Work:
             return await record_run(rt, services, self._batch, self._request, overview=asked)
         undescribed = await self._describe_images()
         request = self._request
+        extracted, failed = await self._draw(undescribed)
+        facts = extracted.facts
+        texts = [message.content for message in request.messages] + [fact.text for fact in facts]
+        embedded = await embed(rt, services, texts)
+        embedded = replace(embedded, failed=failed + embedded.failed)
+        if not facts:
+            receipt, outcome = await self._commit(extracted, embedded)
+        else:
+            async with rt.exclusive(request.scope.owner):
+                receipt, outcome = await self._decide_and_commit(extracted, embedded)
+        index_failures = await index_committed(rt, services)
+        return outcome.result(receipt, index_failures, rt.bill.finish())
+
+    async def _draw(self, undescribed: Sequence[Rejection]) -> tuple[Extracted, tuple[StageFailure, ...]]:
+        """The facts that may be stored, and what failed of the checks.
+
+        What the messages were taken apart into is let go here: it would outlast the calls that follow, for
+        each of many adds at once.
+        """
+        rt, services, request = self._account, self._services, self._request
         earlier = await earlier_messages(rt, services, self._batch)
         reader = Reader()
         extracted = await extract(
@@ -133,18 +154,8 @@ class Work:
         )
         grounded = await ground(rt, services, drawn, request.messages, earlier=earlier, reader=reader)
         facts = without_plans(grounded.facts, request.messages)
-        rejected = undescribed + extracted.rejected + untrusted + grounded.rejected
-        extracted = replace(extracted, facts=facts, rejected=rejected)
-        texts = [message.content for message in request.messages] + [fact.text for fact in facts]
-        embedded = await embed(rt, services, texts)
-        embedded = replace(embedded, failed=grounded.failed + embedded.failed)
-        if not facts:
-            receipt, outcome = await self._commit(extracted, embedded)
-        else:
-            async with rt.exclusive(request.scope.owner):
-                receipt, outcome = await self._decide_and_commit(extracted, embedded)
-        index_failures = await index_committed(rt, services)
-        return outcome.result(receipt, index_failures, rt.bill.finish())
+        rejected = (*undescribed, *extracted.rejected, *untrusted, *grounded.rejected)
+        return replace(extracted, facts=facts, rejected=rejected), grounded.failed
 
     async def _describe_images(self) -> tuple[Rejection, ...]:
         """Put descriptions in the places of images; returns those that could not be described."""
@@ -218,13 +229,15 @@ class Work:
     ) -> tuple[CommitReceipt, Outcome]:
         rt, services, facts = self._account, self._services, extracted.facts
         vectors = [embedded.vectors[fact.text] for fact in facts] if embedded.vectors else None
-        adds = len(self._parts)
+        sizes = [len(part.request.messages) for part in self._parts]
         for attempt in range(services.settings.decide_attempts):
             self._stage = "decide"
             recalled = await recall(rt, services, self._request.scope, facts, vectors)
             expires_at = self._request.options.expires_at
+            most = services.policies.decisions.max_destructive
+            allowance = Allowance(most, facts, self._request.messages, sizes)
             slotted, recalled = await settle_by_slots(
-                rt, services, self._request.scope, facts, self._request.messages, recalled, adds=adds
+                rt, services, self._request.scope, facts, self._request.messages, recalled, allowance
             )
             decided = await decide(
                 rt,
@@ -234,7 +247,7 @@ class Work:
                 recalled,
                 expires_at=expires_at,
                 slotted=slotted,
-                adds=adds,
+                allowance=allowance,
             )
             decisions, unsound = sound_updates(
                 services, facts, decided.decisions, recalled.memories, self._request.messages

@@ -18,6 +18,7 @@ from .. import analysis
 from ..protocols import AmendMemory, Query, RetireMemory, Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
+from .allowance import Allowance
 from .commit import holds_from, lies_ahead, said_at
 from .ground import doubts_beside
 from .recall import Recalled
@@ -101,13 +102,12 @@ async def settle_by_slots(
     facts: Sequence[Fact],
     messages: Sequence[Message],
     recalled: Recalled,
-    *,
-    adds: int = 1,
+    allowance: Allowance,
 ) -> tuple[Slotted, Recalled]:
     """What slots settle, and what was recalled with the memories that are targets of it.
 
     Args:
-        adds: How many calls of ``add`` the facts come from; each may change so many memories.
+        allowance: What the facts' adds may change; what is done here is taken from it.
     """
     news: dict[int, tuple[Fact, Micros]] = {}
     for number, fact in enumerate(facts) if services.policies.decisions.slots else ():
@@ -128,7 +128,7 @@ async def settle_by_slots(
             for row in versions.get(str(fact.slot), ())
         )
     }
-    slotted = settle_slots(news, versions, most=adds * services.policies.decisions.max_destructive)
+    slotted = settle_slots(news, versions, allowance)
     return _joined(slotted, recalled)
 
 
@@ -195,15 +195,14 @@ def _joined(slotted: Slotted, recalled: Recalled) -> tuple[Slotted, Recalled]:
 def settle_slots(
     facts: Mapping[int, tuple[Fact, Micros]],
     versions: Mapping[str, Sequence[MemoryRecord]],
-    *,
-    most: int = 1_000_000,
+    allowance: Allowance | None = None,
 ) -> Slotted:
     """The facts of a batch against all that is known of their slots.
 
     Args:
         facts: By number in the batch, each with its slot and the instant from which it holds.
         versions: By slot: every trusted version, closed ones included.
-        most: How many memories may be changed; a slot that needs more is left alone, and its facts are added.
+        allowance: A slot that needs more is left alone, and its facts are added. None: no limit.
     """
     lines: dict[str, list[tuple[int, Fact, Micros]]] = {}
     for number, (fact, since) in facts.items():
@@ -219,8 +218,11 @@ def settle_slots(
         for number, fact, since in sorted(news, key=lambda item: (item[2], item[0])):
             line.insert(number, fact, since)
         told = line.told()
-        if whole.destructive + told.destructive > most:
-            told = _left_alone(news)
+        if allowance is not None:
+            numbers = [number for number, _, _ in news]
+            if told.destructive and not allowance.covers(numbers, told.destructive):
+                told = _left_alone(news)
+            allowance.spend(numbers, told.destructive)
         whole = _both(whole, told)
     return whole
 

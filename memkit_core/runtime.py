@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .errors import ModelTimeoutError, UsageError
 from .gates import Gates, Pass
@@ -159,6 +159,10 @@ class BlockingRuntime:
         """See ``Runtime.compute``."""
         return function()
 
+    async def beside(self, work: Coroutine[Any, Any, T], ahead: Callable[[], object]) -> T:  # noqa: ARG002
+        """See ``Runtime.beside``. This thread is busy waiting: nothing is done ahead."""
+        return await work
+
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Runtime.call``."""
         return function()
@@ -271,6 +275,11 @@ class AsyncRuntime:
         """See ``Runtime.compute``. One thread: more would only contend with the loop for the interpreter."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thinking.executor, function)
+
+    async def beside(self, work: Coroutine[Any, Any, T], ahead: Callable[[], object]) -> T:
+        """See ``Runtime.beside``. The work starts first."""
+        result, *_ = _results(await asyncio.gather(work, self.compute(ahead), return_exceptions=True))
+        return cast("T", result)
 
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Runtime.call``. A cancelled caller leaves the state before or after, never between."""

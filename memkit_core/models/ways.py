@@ -11,7 +11,6 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
@@ -129,7 +128,7 @@ def _unresisting(schema: type[BaseModel]) -> type[BaseModel]:
 
 
 def _tools(model: Any, schema: type[BaseModel]) -> Any:
-    tool = deepcopy(_tool(schema))  # a model may write into what it is given
+    tool = json.loads(_tool(schema))  # a copy: a model may write into what it is given
     if _profile(model, "tool_choice") is not False:
         try:
             return model.bind_tools([tool], tool_choice="any")
@@ -139,11 +138,11 @@ def _tools(model: Any, schema: type[BaseModel]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _tool(schema: type[BaseModel]) -> dict[str, Any]:
-    """The schema in the form that every provider's integration takes; to make it costs 2 ms."""
+def _tool(schema: type[BaseModel]) -> str:
+    """The schema in the form that every provider's integration takes, as JSON; to make it costs 2 ms."""
     from langchain_core.utils.function_calling import convert_to_openai_tool
 
-    return convert_to_openai_tool(schema)
+    return json.dumps(convert_to_openai_tool(schema))
 
 
 def _claims(model: object, way: Way) -> bool:

@@ -155,6 +155,10 @@ class Account(AbstractAsyncContextManager["Account"]):
         """See ``Runtime.compute``."""
         return await self._rt.compute(function)
 
+    async def beside(self, work: Coroutine[Any, Any, T], ahead: Callable[[], object]) -> T:
+        """See ``Runtime.beside``."""
+        return await self._rt.beside(work, ahead)
+
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Runtime.call``."""
         return await self._rt.call(function)

@@ -152,7 +152,7 @@ class _Work:
 
     def states(self, position: int) -> bool:
         """Whether a message can be what a fact rests on: it says something, or answers a question."""
-        flags = analysis.text_flags(self.messages[position].content)
+        flags = self.reader.reading(self.messages[position]).flags
         if flags & FLAG_QUESTION:
             return False
         if not flags & FLAG_SMALLTALK:
@@ -164,7 +164,7 @@ class _Work:
         ):
             return False
         # "Yes." after somebody else's "Do you still live in Rome?" says a lot.
-        return bool(analysis.text_flags(previous.content) & ~FLAG_SMALLTALK)
+        return bool(self.reader.reading(previous).flags & ~FLAG_SMALLTALK)
 
 
 async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Chunk) -> Extracted:
@@ -173,23 +173,25 @@ async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Ch
         return Extracted()
     first, _ = chunk.span
     fields = work.fields
+    shown = [*chunk.earlier, *(message for _, message in chunk.pieces)]
+    asked = ask(
+        rt,
+        services.chat,
+        prompts.schema(fields),
+        prompts.build(
+            [(position - first, message) for position, message in chunk.pieces],
+            sources=work.roles,
+            earlier=chunk.earlier,
+            kinds={name: kind.description for name, kind in work.policy.kinds.items()},
+            attributes={name: list(shape.get("properties", {})) for name, shape in fields.items()},
+            instructions=work.instructions,
+        ),
+        item_field="facts",
+        spare=_SPARE,
+        name="memkit.extract",
+    )
     try:
-        answer = await ask(
-            rt,
-            services.chat,
-            prompts.schema(fields),
-            prompts.build(
-                [(position - first, message) for position, message in chunk.pieces],
-                sources=work.roles,
-                earlier=chunk.earlier,
-                kinds={name: kind.description for name, kind in work.policy.kinds.items()},
-                attributes={name: list(shape.get("properties", {})) for name, shape in fields.items()},
-                instructions=work.instructions,
-            ),
-            item_field="facts",
-            spare=_SPARE,
-            name="memkit.extract",
-        )
+        answer = await rt.beside(asked, lambda: work.reader.read(shown))
     except PromptTooLongError:
         found_too_long(services.chat, chunk.tokens)
         raise
@@ -263,7 +265,7 @@ def _likely_sources(text: str, work: _Work, chunk: Chunk) -> list[int]:
     """
     terms = set(analysis.query_terms(text))
     shared = {
-        position: len(terms & set(analysis.unit_terms(message.content)))
+        position: len(terms & work.reader.reading(message).terms)
         for position, message in chunk.pieces
         if message.role in work.roles
     }

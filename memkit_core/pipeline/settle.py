@@ -303,6 +303,7 @@ class Work:
             skip_duplicates=True,
             until=slotted.until,
             corrections=slotted.corrections,
+            cuts=slotted.cuts,
         )
         self._stage = "hook"
         hooked = await run_hooks(self._account, services, plan, batch, stored.batch_id)

@@ -10,8 +10,8 @@ from typing import Final
 
 from .. import analysis
 from ..types import FLAG_QUESTION, Message
-from .grounding.check import told_by
-from .grounding.evidence import Claim, Evidence, Reader, Reading, Readings
+from .grounding.check import Unheard, unheard
+from .grounding.evidence import Evidence, Reader, Reading, Readings
 from .grounding.words import stem
 from .trust import least_trusted
 
@@ -33,13 +33,11 @@ class _Fact:
 
     Attributes:
         new: Its words that no message of the user's has, in whatever inflection.
-        cited: What it cites. ``own``: that, and all that the user's side said.
+        unheard: What else of it the user did not say.
     """
 
-    claim: Claim
     new: frozenset[str]
-    cited: Evidence
-    own: Evidence
+    unheard: Unheard
 
 
 class Voices:
@@ -54,7 +52,7 @@ class Voices:
         self._messages = messages
         self._reader = reader or Reader()
         self._others: dict[int, Evidence] = {}
-        self._words = [frozenset(analysis.unit_terms(message.content)) for _, message in messages]
+        self._words = [self._reader.reading(message).terms for _, message in messages]
 
     def origin(self, text: str, cites: Collection[int]) -> str:
         """Where a fact comes from: it is the user's word only if nothing less trusted can be behind it.
@@ -78,7 +76,7 @@ class Voices:
         )
         words = frozenset(analysis.query_terms(text)) - _SPEAKER
         own = words & self._said(cited)
-        fact = cache(lambda: self._fact(text, cited))
+        fact = cache(lambda: self._fact(text, words, cited))
         suspects = [
             message.origin
             for place, (number, message) in enumerate(self._messages)
@@ -98,20 +96,21 @@ class Voices:
         if not theirs:
             return False
         stated = fact()
-        if len(stated.new & self._stems[place]) >= _NEW_WORDS[origin]:
+        new = stated.new & self._stems[place] if stated.new else ()
+        if len(new) >= _NEW_WORDS[origin]:
             return True
-        return told_by(stated.claim, stated.cited, stated.own, self._alone(place))
+        return bool(stated.unheard) and stated.unheard.told_by(self._alone(place))
 
-    def _fact(self, text: str, cited: Sequence[int]) -> _Fact:
+    def _fact(self, text: str, words: frozenset[str], cited: Sequence[int]) -> _Fact:
         """A fact that cites these messages; what was said before by tools is no part of its evidence."""
         found = self._readings.evidence(cited)
         before = [one for one in found.before if one.message.origin not in ("tool", "document")]
         evidence = replace(found, before=before)
+        own = replace(evidence, cited=[*evidence.cited, *self._own_readings])
+        new = words - self._own_words
         return _Fact(
-            claim=self._reader.claim(text),
-            new=_content(text) - self._own_stems,
-            cited=evidence,
-            own=replace(evidence, cited=[*evidence.cited, *self._own_readings]),
+            new=_stems_of(new) - self._own_stems if new else new,
+            unheard=unheard(self._reader.claim(text), evidence, own),
         )
 
     def _alone(self, place: int) -> Evidence:
@@ -127,8 +126,12 @@ class Voices:
         return [n for n, (_, message) in enumerate(self._messages) if message.origin in _OWN]
 
     @cached_property
+    def _own_words(self) -> frozenset[str]:
+        return self._said(self._own)
+
+    @cached_property
     def _own_readings(self) -> list[Reading]:
-        return [self._readings.evidence([place]).cited[-1] for place in self._own]
+        return [self._reader.reading(self._messages[place][1]) for place in self._own]
 
     @cached_property
     def _stems(self) -> list[frozenset[str]]:
@@ -150,16 +153,11 @@ class Voices:
             if message.origin == "assistant"
             and answer.origin == "user"
             and following in cites
-            and analysis.text_flags(message.content) & FLAG_QUESTION
+            and self._reader.reading(message).flags & FLAG_QUESTION
         }
 
     def _said(self, places: Iterable[int]) -> frozenset[str]:
         return frozenset(term for place in places for term in self._words[place])
-
-
-def _content(text: str) -> frozenset[str]:
-    """The words of a text that say something: without inflection, in Chinese every two characters."""
-    return _stems_of(analysis.query_terms(text))
 
 
 def _stems_of(terms: Iterable[str]) -> frozenset[str]:

@@ -298,11 +298,31 @@ _EXPRESSIONS: Final[tuple[tuple[re.Pattern[str], _Reading], ...]] = tuple(
     )
 )
 
+_LATIN_WORD: Final = re.compile(r"[^\W\d_]+")
+_WIDE: Final = re.compile("[\u2e80-\u9fff]")
+_DAY_WORDS: Final = frozenset(
+    "yesterday night ayer anoche gestern anteayer antier vorgestern tomorrow mañana übermorgen morgen today "
+    "tonight morning hoy heute".split()
+)
+
+
+def _words_of(pattern: str) -> frozenset[str]:
+    """Words of which an expression in Latin script needs one; none for an expression in Chinese alone."""
+    units = frozenset(_UNIT_OF) if _LATIN_UNIT in pattern or "semana" in pattern else frozenset[str]()
+    days = frozenset(_WEEKDAYS) if _LATIN_DAY in pattern else frozenset[str]()
+    return units | days or (_DAY_WORDS if "\\b" in pattern else frozenset())
+
+
+_NEEDED: Final = tuple(_words_of(pattern.pattern) for pattern, _ in _EXPRESSIONS)
+
 
 def _sole(text: str, day: date) -> Span | None:
     """What the only relative expression of a text means on a day; None if there are none or several."""
     found: list[tuple[Match, _Reading]] = []
-    for pattern, reading in _EXPRESSIONS:
+    wide, words = _WIDE.search(text) is not None, frozenset(_LATIN_WORD.findall(text.lower()))
+    for (pattern, reading), needed in zip(_EXPRESSIONS, _NEEDED, strict=True):
+        if not wide and needed.isdisjoint(words):
+            continue  # most texts have none of these words
         for match in pattern.finditer(text):
             if all(match.end() <= other.start() or match.start() >= other.end() for other, _ in found):
                 found.append((match, reading))

@@ -32,6 +32,16 @@ class Runtime(Protocol):
         """The result of milliseconds of plain work, during which an event loop serves others."""
         ...
 
+    async def beside(self, work: Coroutine[Any, Any, T], ahead: Callable[[], object]) -> T:
+        """The result of waiting work. An event loop gets ``ahead`` done meanwhile.
+
+        Args:
+            work: It waits for others, such as a model.
+            ahead: Work of milliseconds that is done later otherwise; where nothing would be won, it is not
+                called. What it raises is raised when ``work`` has ended.
+        """
+        ...
+
     async def call(self, function: Callable[[], T]) -> T:
         """The result of a storage call."""
         ...

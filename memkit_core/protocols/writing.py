@@ -41,7 +41,8 @@ class StoredBatch:
         lease: Proof of a claim; needed to complete or release the batch. None if not claimed.
         result: The stored result (JSON) if the batch is done and had an idempotency key.
         replayed: The batch was there before, under the same idempotency key.
-        begins: It has just begun a session: nothing was said in it before. False also if that is not known.
+        begins: It has just begun a session: nothing was said in it before, though memories may have been
+            stored as they stand. False also if that is not known.
     """
 
     batch_id: str

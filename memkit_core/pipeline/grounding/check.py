@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
@@ -68,9 +69,39 @@ def foreign_to(text: str, known: Sequence[str], evidence: Evidence) -> tuple[str
     return tuple(dict.fromkeys(found))[:_MAX_DOUBTS]
 
 
-def told_by(claim: Claim, cited: Evidence, own: Evidence, other: Evidence) -> bool:
-    """Whether a name, number or date of a fact is in the other evidence and not in its own, or whether its
-    own says the opposite and the other does not.
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """What of a fact its own evidence does not hold: it may come from elsewhere.
+
+    Attributes:
+        denied: Its evidence says the opposite.
+        names: With the run of words that each is in.
+    """
+
+    claim: Claim
+    denied: bool
+    names: Sequence[tuple[Token, Sequence[Token]]]
+    wide_names: Sequence[str]
+    numbers: Sequence[Number]
+    dates: Sequence[Partial]
+
+    def __bool__(self) -> bool:
+        return bool(self.denied or self.names or self.wide_names or self.numbers or self.dates)
+
+    def told_by(self, other: Evidence) -> bool:
+        """Whether any of it is in the other evidence, or only its own says the opposite."""
+        claim = self.claim
+        return (
+            (self.denied and not _negations(claim, other))
+            or any(_name_known(name, run, claim, other) for name, run in self.names)
+            or any(_wide_name_known(name, other) for name in self.wide_names)
+            or any(_number_known(number, claim, other) for number in self.numbers)
+            or any(_date_known(date, other) for date in self.dates)
+        )
+
+
+def unheard(claim: Claim, cited: Evidence, own: Evidence) -> Unheard:
+    """The denial, names, numbers and dates of a fact that its evidence does not bear out.
 
     The name that it begins with does not count: an assistant may call its user by name.
 
@@ -78,29 +109,27 @@ def told_by(claim: Claim, cited: Evidence, own: Evidence, other: Evidence) -> bo
         claim: The fact's text.
         cited: What it rests on.
         own: That, and what else may hold its names, numbers and dates.
-        other: What it may come from instead.
     """
-    if _negations(claim, cited) and not _negations(claim, other):
-        return True
     begins = claim.tokens[0].start if claim.tokens else 0
-    for run in claim.names:
-        for name in run[:_MAX_CLAIMS] if run[0].start != begins else ():
-            if not _name_known(name, run, claim, own) and _name_known(name, run, claim, other):
-                return True
-    if any(
-        _wide_name_known(name, other) and not _wide_name_known(name, own)
-        for name in claim.wide_names
-        if not claim.text.startswith(name)
-    ):
-        return True
-    if any(
-        not _number_known(number, claim, own) and _number_known(number, claim, other)
-        for number in claim.numbers
-        if number.text
-    ):
-        return True
     dates = claim.dates.partials[:_MAX_CLAIMS]
-    return any(_date_known(date, other) and not _date_known(date, own) for date in dates)
+    return Unheard(
+        claim=claim,
+        denied=bool(_negations(claim, cited)),
+        names=[
+            (name, run)
+            for run in claim.names
+            if run[0].start != begins
+            for name in run[:_MAX_CLAIMS]
+            if not _name_known(name, run, claim, own)
+        ],
+        wide_names=[
+            name
+            for name in claim.wide_names
+            if not claim.text.startswith(name) and not _wide_name_known(name, own)
+        ],
+        numbers=[n for n in claim.numbers if n.text and not _number_known(n, claim, own)],
+        dates=[date for date in dates if not _date_known(date, own)],
+    )
 
 
 def _shown(what: str, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -90,6 +91,8 @@ _MONTH_DAY: Final = re.compile(
     rf"(?<![^\W\d_])({_WORD})\.? (?:the )?(\d{{1,2}})(?:st|nd|rd|th)?(?!\d)(?:,? (\d{{4}}))?"
 )
 _MONTH_YEAR: Final = re.compile(rf"(?<![^\W\d_])({_WORD})\.?,? (?:of |de |del )?(\d{{4}})(?!\d)")
+_WIDE_WEEKDAY: Final = re.compile(r"(?:周|星期|礼拜)([一二三四五六日天])")
+_DIGIT: Final = re.compile(r"\d")
 _YEAR: Final = re.compile(r"(?<![\d.,:/-])((?:19|20)\d\d)(?![\d:%€$]|[.,]\d)")
 
 
@@ -106,6 +109,8 @@ def _partials(text: str, words: list[Token]) -> list[Partial]:
         found.append(Partial(y, m, d, match[0].strip(" ,."), match.start(), match.end()))
         taken.append((match.start(), match.end()))
 
+    if _DIGIT.search(text) is None:  # a month can be named without one, and nothing else
+        return _months(words, _Covered(()))
     for match in _ISO.finditer(text):
         add(match, match[1], match[2], match[3])
     for match in _NUMERIC.finditer(text):
@@ -127,17 +132,24 @@ def _partials(text: str, words: list[Token]) -> list[Partial]:
     for match in _YEAR.finditer(text):
         if not covered.holds(match.start()):
             add(match, match[1], None, None)
+    return found + _months(words, covered)
+
+
+def _months(words: list[Token], covered: _Covered) -> list[Partial]:
+    """The months that are named by themselves."""
+    found: list[Partial] = []
     for token in words:
-        month = _month(token.text, beside=False) if token.word else None
-        if month is not None and not covered.holds(token.start):
-            found.append(Partial(None, month, None, token.text, token.start, token.end))
+        if token.key in _MONTHS:
+            month = _month(token.text, beside=False)
+            if month is not None and not covered.holds(token.start):
+                found.append(Partial(None, month, None, token.text, token.start, token.end))
     return found
 
 
 class _Covered:
     """Which places are part of something already, asked in rising order."""
 
-    def __init__(self, taken: list[tuple[int, int]]) -> None:
+    def __init__(self, taken: Iterable[tuple[int, int]]) -> None:
         self._starts = set[int]()
         for start, end in taken:
             self._starts.update(range(start, end))
@@ -261,7 +273,8 @@ def dates_in(text: str, found: list[Token], day: date | None) -> Dates:
     """
     partials = _partials(text, found)
     weekdays = {_WEEKDAYS[t.key] for t in found if t.key in _WEEKDAYS and (len(t.key) > 4 or t.capital)}
-    weekdays |= {_wide_day(m[1]) for m in re.finditer(r"(?:周|星期|礼拜)([一二三四五六日天])", text)}
+    if not text.isascii():
+        weekdays |= {_wide_day(day) for day in _WIDE_WEEKDAY.findall(text)}
     relative: list[tuple[str, Span]] = []
     if day is not None:
         folded = folded_text(text)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Final
 
+from ... import analysis
 from ...types import Message, to_datetime
 from .dates import Dates, Partial, Span, dates_in
 from .names import Mentions, names_in, wide_names
@@ -83,6 +84,21 @@ class Reading:
     def tokens(self) -> list[Token]:
         """Its words and marks."""
         return tokens(self.text)
+
+    @cached_property
+    def terms(self) -> frozenset[str]:
+        """The terms under which it is found."""
+        return frozenset(analysis.unit_terms(self.message.content))
+
+    @cached_property
+    def flags(self) -> int:
+        """What kind of utterance it is; see ``analysis.text_flags``."""
+        return analysis.text_flags(self.message.content)
+
+    def read(self) -> None:
+        """Work out now what is needed about nearly every message."""
+        for found in (self.mentions, self.may_deny, self.terms, self.flags):
+            del found
 
     @cached_property
     def day(self) -> date:
@@ -225,6 +241,11 @@ class Reader:
             found = self._readings[message] = Reading(message)
         return found
 
+    def read(self, messages: Iterable[Message]) -> None:
+        """Take messages apart ahead of time."""
+        for message in messages:
+            self.reading(message).read()
+
     def claim(self, text: str) -> Claim:
         """A fact's text."""
         found = self._claims.get(text)
@@ -254,13 +275,15 @@ class Readings:
                 answers[len(cited)] = reply_polarity(reading.tokens)
                 cited.append(question)
             cited.append(reading)
-        last = max(cites, default=0)
-        everything = [*self._earlier, *self._own[: last + 1]]
+        end = max(cites, default=0) + 1
+        before = self._own[max(0, end - _REACH) : end]
+        if len(before) < _REACH:
+            before = [*self._earlier[len(before) - _REACH :], *before]
         speakers = " ".join(
             normal(actor) for position in cites if (actor := self._own[position].message.actor_id)
         )
         named = Mentions(tokens(speakers)) if speakers else _NOBODY
-        return Evidence(cited, answers, everything[: -_REACH - 1 : -1], named)
+        return Evidence(cited, answers, before[::-1], named)
 
     def _question(self, position: int) -> Reading | None:
         """What a short message answers: the question that somebody else has asked just before."""

@@ -59,15 +59,15 @@ def fold(word: str) -> str:
 def tokens(text: str) -> list[Token]:
     """The tokens of a text in normal form, in order."""
     found: list[Token] = []
-    for match in _TOKEN.finditer(text):
-        said = match[0]
-        is_wide = not said.isascii() and _CJK_CHAR.match(said) is not None
-        word = said[0].isalnum() and not is_wide
-        found.append(
-            Token(
-                said, fold(said[:64]), match.start(), match.end(), is_wide, word, word and said[0].isupper()
-            )
-        )
+    make, end = tuple.__new__, 0  # half the time of ``Token(...)``, here where nearly all of them are made
+    for said in _TOKEN.findall(text):
+        start = text.index(said, end)
+        end = start + len(said)
+        first = said[0]
+        is_wide = first > "\u3000" and _CJK_CHAR.match(said) is not None
+        word = not is_wide and first.isalnum()
+        capital = word and first.isupper()
+        found.append(make(Token, (said, fold(said[:64]), start, end, is_wide, word, capital)))
     return found
 
 

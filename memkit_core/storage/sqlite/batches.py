@@ -121,7 +121,8 @@ def _insert_messages(draft: Draft, prepared: PreparedBatch, first: int) -> bool:
     sessions = _Sessions(draft, scope)
     for position, message in enumerate(prepared.messages):
         session, place = sessions.place(message.observed_at)
-        begins = begins or (position == 0 and place == 0)
+        if position == 0:
+            begins = place == 0 or _silent(draft, session, place, first)
         draft.message(
             (
                 first + position,
@@ -150,6 +151,21 @@ def _insert_messages(draft: Draft, prepared: PreparedBatch, first: int) -> bool:
         )
     sessions.save()
     return begins
+
+
+#: So many messages before a batch are looked at for one that was said.
+_LOOKED_AT: Final = 24
+
+
+def _silent(draft: Draft, session: int, place: int, first: int) -> bool:
+    """Whether a session holds nothing but memories stored as they stand; False if that is long to tell."""
+    rows = draft.connection.execute(
+        "SELECT session, indexed FROM messages WHERE owner = ? AND hidden_at IS NULL AND unit < ?"
+        " ORDER BY unit DESC LIMIT ?",
+        (draft.owner, first, _LOOKED_AT),
+    ).fetchall()
+    own = [indexed for there, indexed in rows if there == session]
+    return len(own) == place and not any(own)
 
 
 class _Sessions:

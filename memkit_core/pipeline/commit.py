@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from .. import analysis
 from ..protocols import (
@@ -28,6 +28,10 @@ from .trust import trust_of
 #: The memory type of an agent's recorded run.
 PROCEDURAL: Final = "procedural_memory"
 
+#: By memory and revision: the new facts that begin while that version held, and when, in the order of time.
+Cuts: TypeAlias = Mapping[tuple[str, int], tuple[tuple[Micros, int], ...]]
+no_cuts: Final = dict[tuple[str, int], tuple[tuple[Micros, int], ...]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -46,6 +50,7 @@ class Plan:
         outcomes: Per decision its change's number; None for a NONE, which changes nothing.
         corrections: Numbers of changes that no decision stands for: what else had to make room in time.
         facts: What was decided about.
+        cuts: Which facts a correction is on account of. ``followed``: the fact that a fact ends with.
     """
 
     changes: tuple[Change, ...]
@@ -54,6 +59,16 @@ class Plan:
     memories: tuple[MemoryRecord, ...]
     facts: tuple[Fact, ...] = ()
     corrections: tuple[int, ...] = ()
+    cuts: Cuts = field(default_factory=no_cuts)
+    followed: Mapping[int, int] = field(default_factory=dict[int, int])
+
+    def made(self) -> dict[int, int]:
+        """For each fact that is written, the number of the change that writes it."""
+        return {
+            decision.fact: number
+            for decision, number in zip(self.decisions, self.outcomes, strict=True)
+            if number is not None and decision.operation in ("ADD", "UPDATE")
+        }
 
     def results(self, applied: Sequence[Applied]) -> list[MemoryChange]:
         """One entry per decision, then one for every other memory that was changed."""
@@ -101,11 +116,13 @@ def plan_commit(
     skip_duplicates: bool,
     until: Mapping[int, tuple[Micros, str | int]] = MappingProxyType({}),
     corrections: Sequence[AmendMemory | RetireMemory] = (),
+    cuts: Cuts = MappingProxyType({}),
 ) -> Plan:
     """The changes that carry out the decisions.
 
     Args:
-        until, corrections: See ``Slotted``. They come last, when an update has closed what they correct.
+        until, corrections, cuts: See ``Slotted``. Corrections come last, when an update has closed what
+            they correct.
     """
     changes: list[Change] = []
     outcomes: list[int | None] = []
@@ -137,6 +154,8 @@ def plan_commit(
         outcomes=tuple(outcomes),
         memories=tuple(memories),
         facts=tuple(batch.facts),
+        cuts=cuts,
+        followed={fact: heir for fact, (_, heir) in until.items() if isinstance(heir, int)},
     )
 
 

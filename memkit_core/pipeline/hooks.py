@@ -21,6 +21,7 @@ from .commit import Batch, Plan
 from .embed import embed
 from .ingest import parse_metadata
 from .services import Services
+from .vetoes import without_vetoed
 
 _Proposed = AddMemory | UpdateMemory | RetireMemory
 
@@ -37,8 +38,8 @@ class Hooked:
 async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, batch_id: str) -> Hooked:
     """Every change that adds, rewrites or retires a memory, shown to every hook in turn.
 
-    A veto of an ADD also takes back what would have made room for it. An UPDATE that a hook edits back to the
-    text that is there becomes a NONE.
+    A veto also takes back what would have made room for what was vetoed. An UPDATE that a hook edits back to
+    the text that is there becomes a NONE, unless something else held in between.
 
     Raises:
         HookError: A hook raised, or answered what it may not. Nothing was changed.
@@ -49,9 +50,10 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
     changes: list[Change | None] = []
     rejected: list[Rejection] = []
     vetoed: dict[str, str] = {}
+    gone: set[int] = set()
     written: list[str] = []
-    still: set[str] = set()
-    for change in plan.changes:
+    amended = {change.memory_id for change in plan.changes if isinstance(change, AmendMemory)}
+    for number, change in enumerate(plan.changes):
         if not isinstance(change, _Proposed):
             changes.append(change)
             continue
@@ -62,28 +64,32 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             rejected.append(Rejection(item=f"{before.operation} {before.kind}", reason=f"vetoed by {by}"))
             if isinstance(change, AddMemory):
                 vetoed[change.memory_id] = by
-            elif isinstance(change, UpdateMemory):
-                still.add(change.memory_id)
+            gone.add(number)
             changes.append(None)
-        elif isinstance(change, UpdateMemory) and _undone(change, before, after, targets[change.memory_id]):
-            still.add(change.memory_id)
+        elif (
+            isinstance(change, UpdateMemory)
+            and change.memory_id not in amended
+            and _undone(change, before, after, targets[change.memory_id])
+        ):
             changes.append(CiteMemory(memory_id=change.memory_id, sources=change.sources))
         else:
             changes.append(change if after == before else _edited(change, before, after, by))
             if after.text != before.text:
                 written.append(after.text)
+    changes = without_vetoed(plan, changes, gone)
     for number, planned in enumerate(changes):
-        if (vetoed or still) and isinstance(planned, AmendMemory):
-            changes[number] = None  # what was to come in between may not have come
+        if not isinstance(planned, RetireMemory):
             continue
-        heir = getattr(planned, "superseded_by", None)
-        if heir in vetoed and isinstance(planned, AddMemory):
-            # It was to end with what was vetoed: now it goes on.
-            changes[number] = replace(planned, valid_to=None, superseded_by=None)
-        elif heir in vetoed:
-            reason = f"what would replace it was vetoed by {vetoed[heir]}"
+        if planned.superseded_by in vetoed:
+            reason = f"what would replace it was vetoed by {vetoed[planned.superseded_by]}"
             rejected.append(Rejection(item="DELETE", reason=reason))
             changes[number] = None
+        elif isinstance(plan.changes[number], AmendMemory):  # no hook has seen that it goes
+            before = _proposal(planned, targets[planned.memory_id], batch, batch_id)
+            after, by = await _asked(rt, services, before)
+            if after is None:
+                rejected.append(Rejection(item=f"DELETE {before.kind}", reason=f"vetoed by {by}"))
+                changes[number] = None
     embedded = await embed(rt, services, written)
     final = [_with_vector(change, embedded.vectors) for change in changes]
     return Hooked(plan=_without(plan, final), rejected=tuple(rejected), failed=embedded.failed)

@@ -39,6 +39,7 @@ async def place_late(
     versions = await rt.call(lambda: _versions(services, scope, frozenset(ends)))
     until = dict(slotted.until)
     corrections = list(slotted.corrections)
+    cuts = dict(slotted.cuts)
     amended = {(c.memory_id, c.revision) for c in corrections if isinstance(c, AmendMemory)}
     for memory_id, numbers in ends.items():
         starts = sorted((holds_from(facts[number], messages), number) for number in numbers)
@@ -50,13 +51,15 @@ async def place_late(
             if cut is None or forbidden(facts[number], cut.record):
                 continue
             record = cut.record
-            if (memory_id, record.revision) not in amended:
-                amended.add((memory_id, record.revision))
+            key = memory_id, record.revision
+            cuts[key] = (*cuts.get(key, ()), (since, number))
+            if key not in amended:
+                amended.add(key)
                 reason = "something in between became known"
                 corrections.append(
                     AmendMemory(memory_id=memory_id, revision=record.revision, valid_to=since, reason=reason)
                 )
-    return replace(slotted, until=until, corrections=tuple(corrections))
+    return replace(slotted, until=until, corrections=tuple(corrections), cuts=cuts)
 
 
 def _holds(stretch: Stretch, instant: Micros) -> bool:

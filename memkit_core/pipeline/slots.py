@@ -19,11 +19,12 @@ from ..protocols import AmendMemory, Query, RetireMemory, Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .allowance import Allowance
-from .commit import holds_from, lies_ahead, said_at
+from .commit import Cuts, holds_from, lies_ahead, no_cuts, said_at
 from .ground import doubts_beside
 from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
+from .vetoes import cuts_of
 
 #: "He also works at …": a second value stands beside the first, so this is a question for the model.
 _BESIDE: Final = re.compile(
@@ -56,6 +57,7 @@ class Slotted:
         corrections: Closed versions that held for a shorter time, and further current ones that hold no more.
         until: For facts that were true only until something that is known already: until when, and what
             came then (a memory's id, or the number of a fact).
+        cuts: See ``Cuts``; for every version that a correction may be about.
         rejected: Why something was not changed.
     """
 
@@ -63,6 +65,7 @@ class Slotted:
     memories: tuple[MemoryRecord, ...] = ()
     corrections: tuple[AmendMemory | RetireMemory, ...] = ()
     until: Mapping[int, tuple[Micros, str | int]] = field(default_factory=dict[int, tuple[Micros, str | int]])
+    cuts: Cuts = field(default_factory=no_cuts)
     rejected: tuple[Rejection, ...] = ()
 
     @property
@@ -251,6 +254,7 @@ def _both(one: Slotted, other: Slotted) -> Slotted:
         memories=one.memories + other.memories,
         corrections=one.corrections + other.corrections,
         until={**one.until, **other.until},
+        cuts={**one.cuts, **other.cuts},
         rejected=one.rejected + other.rejected,
     )
 
@@ -332,6 +336,10 @@ class _Line:
             memories=tuple(memories),
             corrections=tuple(self._corrections(newest, target)),
             until=until,
+            cuts=cuts_of(
+                [span.record for span in self._spans if span.record is not None],
+                [(span.start, span.fact) for span in self._spans if span.fact is not None],
+            ),
         )
 
     def _successor(self, span: _Span) -> str | int:

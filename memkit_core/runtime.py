@@ -289,6 +289,8 @@ class AsyncRuntime:
 
     async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
         """See ``Runtime.gather``."""
+        if len(work) == 1:  # the usual case, without the price of a task
+            return [await work[0]]
         return _results(await asyncio.gather(*work, return_exceptions=True))
 
     async def wait(self, jobs: Sequence[Future[Any]], seconds: float | None) -> int:

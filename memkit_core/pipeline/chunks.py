@@ -51,7 +51,7 @@ def chunks(
         carry_tokens: Estimated tokens of what is shown before it.
     """
     pieces = [
-        (position, replace(message, content=part))
+        (position, message if part == message.content else replace(message, content=part))
         for position, message in enumerate(messages)
         for part in _parts(message.content, chunk_tokens)
     ]

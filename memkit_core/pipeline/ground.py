@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ..errors import ModelError
 from ..models.structured import ask
@@ -16,6 +17,9 @@ from .echo import without_recalled
 from .grounding.check import doubts_about, foreign_to
 from .grounding.evidence import Reader, Readings
 from .services import Services
+
+#: Characters of messages and facts that are checked at once; they take half a millisecond or less.
+_SHORT: Final = 4_000
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +71,9 @@ async def ground(
             for fact in facts
         ]
 
-    doubts = await rt.compute(check)
+    # To give a short text to another thread takes as long as to check it.
+    short = sum(len(message.content) for message in shown) + sum(len(fact.text) for fact in facts) <= _SHORT
+    doubts = check() if short else await rt.compute(check)
     failed: tuple[StageFailure, ...] = ()
     usage = Usage()
     if services.verifier is not None:

@@ -45,7 +45,13 @@ async def recall(
     Args:
         vectors: One unit-length vector per fact, None without an embedding model.
     """
-    state = await rt.call(lambda: services.store.owner_state(scope.owner))
+    return await rt.call(lambda: _recall(services, scope, facts, vectors))
+
+
+def _recall(
+    services: Services, scope: Scope, facts: Sequence[Fact], vectors: Sequence[Any] | None
+) -> Recalled:
+    state = services.store.owner_state(scope.owner)
     if not state.live_memories:
         return Recalled(revision=state.revision, offered=tuple(() for _ in facts))
     settings = services.policies.decisions
@@ -54,9 +60,10 @@ async def recall(
     hidden = hides_untrusted(services.policies.trust, None)
     sparing = [hidden and trust_of(fact.origin, user_id=scope.user_id) == TRUSTED for fact in facts]
     whole = state.live_memories <= settings.small_scope
+    queries = {False: query, True: replace(query, trusted_only=True)}
     requests = [
         SearchRequest(
-            query=replace(query, trusted_only=sparing[number]),
+            query=queries[sparing[number]],
             terms=analysis.query_terms(fact.text),
             vector=None if vectors is None else vectors[number],
             pool=settings.small_scope if whole else settings.candidates_per_fact,
@@ -65,10 +72,10 @@ async def recall(
     ]
     found: list[Candidates] = []
     if not whole or (vectors is not None and _line(services) is not None):
-        found = await rt.call(lambda: [services.store.search(request) for request in requests])
+        found = [services.store.search(request) for request in requests]
     if not whole:
-        return await _read(rt, services, query, state.revision, found)
-    records = await rt.call(lambda: services.store.scan(query, limit=settings.small_scope, damaged=damaged))
+        return _read(services, query, state.revision, found)
+    records = services.store.scan(query, limit=settings.small_scope, damaged=damaged)
     memories = tuple(record for record in reversed(records) if _ordinary(record))
     everything = tuple(range(len(memories)))
     trusted = tuple(place for place in everything if memories[place].trust == TRUSTED)
@@ -85,14 +92,12 @@ def _ordinary(memory: MemoryRecord) -> bool:
     return memory.memory_type != PROCEDURAL
 
 
-async def _read(
-    rt: Runtime, services: Services, query: Query, revision: int, found: Sequence[Candidates]
-) -> Recalled:
+def _read(services: Services, query: Query, revision: int, found: Sequence[Candidates]) -> Recalled:
     settings = services.policies.decisions
     ranked = [_best(candidates, settings.candidates_per_fact) for candidates in found]
     units = list(dict.fromkeys(unit for row in ranked for unit in row))
     damaged: set[int] = set()
-    rows = await rt.call(lambda: services.store.read(query, units, damaged=damaged))
+    rows = services.store.read(query, units, damaged=damaged)
     records = {record.unit: record for record in rows if _ordinary(record)}
     chosen = [unit for unit in units if unit in records]
     place = {unit: number for number, unit in enumerate(chosen)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
 from typing import Final
@@ -105,8 +105,8 @@ class Voices:
         """A fact that cites these messages; what was said before by tools is no part of its evidence."""
         found = self._readings.evidence(cited)
         before = [one for one in found.before if one.message.origin not in ("tool", "document")]
-        evidence = replace(found, before=before)
-        own = replace(evidence, cited=[*evidence.cited, *self._own_readings])
+        evidence = Evidence(found.cited, found.answers, before, found.speakers)
+        own = Evidence([*found.cited, *self._own_readings], found.answers, before, found.speakers)
         new = words - self._own_words
         return _Fact(
             new=_stems_of(new) - self._own_stems if new else new,
@@ -157,7 +157,7 @@ class Voices:
         }
 
     def _said(self, places: Iterable[int]) -> frozenset[str]:
-        return frozenset(term for place in places for term in self._words[place])
+        return frozenset[str]().union(*(self._words[place] for place in places))
 
 
 def _stems_of(terms: Iterable[str]) -> frozenset[str]:

@@ -314,12 +314,15 @@ def _words_of(pattern: str) -> frozenset[str]:
 
 
 _NEEDED: Final = tuple(_words_of(pattern.pattern) for pattern, _ in _EXPRESSIONS)
+_ANY_NEEDED: Final = frozenset[str]().union(*_NEEDED)
 
 
 def _sole(text: str, day: date) -> Span | None:
     """What the only relative expression of a text means on a day; None if there are none or several."""
     found: list[tuple[Match, _Reading]] = []
     wide, words = _WIDE.search(text) is not None, frozenset(_LATIN_WORD.findall(text.lower()))
+    if not wide and _ANY_NEEDED.isdisjoint(words):
+        return None
     for (pattern, reading), needed in zip(_EXPRESSIONS, _NEEDED, strict=True):
         if not wide and needed.isdisjoint(words):
             continue  # most texts have none of these words

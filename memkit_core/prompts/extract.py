@@ -144,9 +144,13 @@ def _line(message: Message) -> str:
     return f"{said(message)} {message.role}{actor}: {quoted(message.content)}"
 
 
+_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
 def said(message: Message) -> str:
     """When a message was said, by the clock of its speaker."""
     moment = to_datetime(message.observed_at)
     with suppress(OverflowError):  # in the first or last hours of the calendar
         moment += timedelta(minutes=message.zone)
-    return moment.strftime("%a %Y-%m-%d %H:%M")
+    # Not strftime: what it says goes by the process's locale, and it takes longer than all the rest.
+    return f"{_WEEKDAYS[moment.weekday()]} {moment.isoformat(' ')[:16]}"

@@ -305,11 +305,14 @@ def _names(claim: Claim, evidence: Evidence) -> list[str]:
 
 
 def _name_known(name: Token, run: Sequence[Token], claim: Claim, evidence: Evidence) -> bool:
-    short = initials(run[:8])
+    for reading in evidence.cited:
+        if reading.mentions.has(name):
+            return True
     if evidence.speakers.has(name):
         return True
-    for reading in evidence.cited:
-        if reading.mentions.has(name) or (len(run) > 1 and short in reading.mentions.keys):
+    if len(run) > 1:
+        short = initials(run[:8])
+        if any(short in reading.mentions.keys for reading in evidence.cited):
             return True
     omits = claim.language in ("es", "zh")  # such a verb needs no pronoun
     back = omits or any(reading.points_back for reading in evidence.cited)

@@ -126,11 +126,9 @@ class Mentions:
     """The words of a text, asked for names."""
 
     def __init__(self, found: Iterable[Token]) -> None:
-        words = [token for token in found if token.word]
-        self.keys = frozenset(token.key.removesuffix("'s") for token in words)
-        self._initials = "".join(token.key[0] for token in words)
+        self._words = [token.key for token in found if token.word]
+        self.keys = frozenset([key.removesuffix("'s") for key in self._words])
         self._asked: dict[str, bool] = {}  # the facts of a batch are about few names
-        self._joined = "".join(token.key for token in words).replace("'", "")
 
     def has(self, name: Token) -> bool:
         """Whether one word of a name occurs, in whatever inflection."""
@@ -156,6 +154,14 @@ class Mentions:
         if name.text.isupper() and 2 <= len(name.text) <= 6 and plain in self._initials:
             return True
         return self._of_the_place(key) or self._spelled_apart(plain)
+
+    @cached_property
+    def _initials(self) -> str:
+        return "".join([key[0] for key in self._words])
+
+    @cached_property
+    def _joined(self) -> str:
+        return "".join(self._words).replace("'", "")
 
     @cached_property
     def _beginnings(self) -> str:

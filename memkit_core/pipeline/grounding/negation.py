@@ -121,7 +121,9 @@ def may_deny(found: Sequence[Token]) -> bool:
         if token.wide:
             if token.text in _WIDE_BEGINNINGS:
                 return True
-        elif token.key in _DENYING or token.key.endswith("n't") or token.key.replace("'", "") in _DENYING:
+        elif token.key in _DENYING or (
+            "'" in token.key and (token.key.endswith("n't") or token.key.replace("'", "") in _DENYING)
+        ):
             return True
     return False
 

@@ -138,8 +138,7 @@ def language(found: list[Token]) -> str:
     """``de``, ``es`` or ``en``, by the small words of a text."""
     keys = [token.key for token in found if token.word]
     scores = {
-        "en": sum(key in _ENGLISH for key in keys),
-        "es": sum(key in _SPANISH for key in keys),
-        "de": sum(key in _GERMAN for key in keys),
+        name: len([key for key in keys if key in small])
+        for name, small in (("en", _ENGLISH), ("es", _SPANISH), ("de", _GERMAN))
     }
     return max(scores, key=lambda name: scores[name])

@@ -107,7 +107,8 @@ async def _add_as_it_is(account: Account, services: Services, request: AddReques
         messages=len(request.messages),
         embedded=replace(embedded, failed=embedded.failed + hooked.failed),
         plan=hooked.plan,
-        rejected=untrusted + hooked.rejected,
+        rejected=hooked.told(untrusted),
+        rejected_kept=hooked.told(untrusted, kept=bool(services.hooks)),
         usage=account.bill.total,
     )
     vectors = {} if raw else message_vectors(request.messages, range(len(request.messages)), embedded)

@@ -6,9 +6,10 @@ What is proposed is what the transaction would do, so that nothing comes between
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from .. import analysis
 from ..errors import HookError, UsageError
@@ -23,16 +24,35 @@ from .ingest import parse_metadata
 from .services import Services
 from .vetoes import without_vetoed
 
+_EDITED: Final = "edited by "
+_UNQUOTED: Final = "left out, for hooks have not passed it"
+_WORD: Final = re.compile(r"\w+")
+
 _Proposed = AddMemory | UpdateMemory | RetireMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooked:
-    """The plan as the hooks leave it, what they vetoed, and embeddings of edited texts that failed."""
+    """The plan as the hooks leave it, what they vetoed, and embeddings of edited texts that failed.
+
+    Attributes:
+        removed: A hook has taken something out. What else a model wrote about the batch may quote it.
+    """
 
     plan: Plan
     rejected: tuple[Rejection, ...] = ()
     failed: tuple[StageFailure, ...] = ()
+    removed: bool = False
+
+    def told(self, rejected: Sequence[Rejection], *, kept: bool = False) -> tuple[Rejection, ...]:
+        """What was rejected before the hooks, and by them.
+
+        Args:
+            kept: For a stored result: no hook has seen a rejected fact, so that only their number is kept.
+        """
+        if self.removed or kept:
+            rejected = [Rejection(item="left out", reason=_UNQUOTED) for _ in rejected]
+        return (*rejected, *self.rejected)
 
 
 async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, batch_id: str) -> Hooked:
@@ -47,17 +67,22 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
     if not services.hooks:
         return Hooked(plan=plan)
     targets = {memory.memory_id: memory for memory in plan.memories}
+
+    def show(change: _Proposed) -> Proposal:
+        return _proposal(change, targets.get(change.memory_id), batch, batch_id)
+
     changes: list[Change | None] = []
     rejected: list[Rejection] = []
     vetoed: dict[str, str] = {}
     gone: set[int] = set()
     written: list[str] = []
+    removed = False
     amended = {change.memory_id for change in plan.changes if isinstance(change, AmendMemory)}
     for number, change in enumerate(plan.changes):
         if not isinstance(change, _Proposed):
             changes.append(change)
             continue
-        before = _proposal(change, targets.get(change.memory_id), batch, batch_id)
+        before = show(change)
         after, by = await _asked(rt, services, before)
         if after is None:
             # No text: the result may be stored under an idempotency key, and a veto means what it says.
@@ -65,8 +90,11 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             if isinstance(change, AddMemory):
                 vetoed[change.memory_id] = by
             gone.add(number)
+            removed = removed or not isinstance(change, RetireMemory)
             changes.append(None)
-        elif (
+            continue
+        removed = removed or _removes(before, after)
+        if (
             isinstance(change, UpdateMemory)
             and change.memory_id not in amended
             and _undone(change, before, after, targets[change.memory_id])
@@ -78,21 +106,72 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
                 written.append(after.text)
     changes = without_vetoed(plan, changes, gone)
     for number, planned in enumerate(changes):
-        if not isinstance(planned, RetireMemory):
-            continue
-        if planned.superseded_by in vetoed:
-            reason = f"what would replace it was vetoed by {vetoed[planned.superseded_by]}"
-            rejected.append(Rejection(item="DELETE", reason=reason))
-            changes[number] = None
-        elif isinstance(plan.changes[number], AmendMemory):  # no hook has seen that it goes
-            before = _proposal(planned, targets[planned.memory_id], batch, batch_id)
-            after, by = await _asked(rt, services, before)
-            if after is None:
-                rejected.append(Rejection(item=f"DELETE {before.kind}", reason=f"vetoed by {by}"))
+        if isinstance(planned, RetireMemory):
+            unseen = isinstance(plan.changes[number], AmendMemory)
+            veto = await _stays(rt, services, planned, vetoed, show(planned) if unseen else None)
+            if veto is not None:
+                rejected.append(Rejection(item="DELETE", reason=veto))
                 changes[number] = None
     embedded = await embed(rt, services, written)
-    final = [_with_vector(change, embedded.vectors) for change in changes]
-    return Hooked(plan=_without(plan, final), rejected=tuple(rejected), failed=embedded.failed)
+    left = _without(plan, [_with_vector(change, embedded.vectors) for change in changes])
+    return Hooked(
+        plan=_unquoted(left, services.hooks) if removed else left,
+        rejected=tuple(rejected),
+        failed=embedded.failed,
+        removed=removed,
+    )
+
+
+async def _stays(
+    rt: Runtime,
+    services: Services,
+    change: RetireMemory,
+    vetoed: Mapping[str, str],
+    unseen: Proposal | None,
+) -> str | None:
+    """Why a memory that was to go stays, None if it goes.
+
+    Args:
+        vetoed: Ids of the memories that will not be, and by whom.
+        unseen: The change, if no hook has seen it yet.
+    """
+    if change.superseded_by in vetoed:
+        return f"what would replace it was vetoed by {vetoed[change.superseded_by]}"
+    if unseen is None:
+        return None
+    after, by = await _asked(rt, services, unseen)
+    return f"vetoed by {by}" if after is None else None
+
+
+def _removes(before: Proposal, after: Proposal) -> bool:
+    """Whether a hook has taken something out of a change, rather than only put something in."""
+    return after.text != before.text or any(
+        key not in new or new[key] != value
+        for old, new in ((before.metadata, after.metadata), (before.attributes, after.attributes))
+        for key, value in old.items()
+    )
+
+
+def _unquoted(plan: Plan, hooks: Sequence[Hook]) -> Plan:
+    """The plan without the reasons and doubts of models, which may quote what a hook has taken out."""
+    own = {f"{_EDITED}{hook_name(hook)}" for hook in hooks}
+    decided = {number for number in plan.outcomes if number is not None}
+    changes = [
+        replace(change, reason=_UNQUOTED)
+        if number in decided and isinstance(change, _Proposed) and change.reason not in own
+        else change
+        for number, change in enumerate(plan.changes)
+    ]
+    decisions = [
+        replace(decision, reason=_UNQUOTED if number is None else _reason(changes[number]))
+        for decision, number in zip(plan.decisions, plan.outcomes, strict=True)
+    ]
+    facts = tuple(replace(fact, doubts=()) for fact in plan.facts)
+    return replace(plan, changes=tuple(changes), decisions=tuple(decisions), facts=facts)
+
+
+def _reason(change: Change) -> str:
+    return "" if isinstance(change, CiteMemory) else change.reason
 
 
 def _without(plan: Plan, changes: Sequence[Change | None]) -> Plan:
@@ -271,10 +350,20 @@ def _edited(change: _Proposed, before: Proposal, after: Proposal, by: str) -> Ch
         "expires_at": expires,
         "flags": analysis.text_flags(after.text),
         "vector": change.vector if same else None,
+        "slot": change.slot if same else _slot_of(change.slot, before, after),
         # The model's reason may quote what a hook has taken out.
-        "reason": change.reason if same else f"edited by {by}",
+        "reason": f"{_EDITED}{by}" if _removes(before, after) else change.reason,
     }
     return cast("Change", replace(change, **values))
+
+
+def _slot_of(slot: str | None, before: Proposal, after: Proposal) -> str | None:
+    """The slot of an edited text; none if it is of somebody whom the text does not name any more."""
+    subject = "" if slot is None else slot.rpartition("\x1f")[2]
+    speaker = (before.actor_id or "user").casefold()
+    if subject == speaker or set(_WORD.findall(subject)) <= set(_WORD.findall(after.text.casefold())):
+        return slot
+    return None
 
 
 def _with_vector(change: Change | None, vectors: Mapping[str, Any]) -> Change | None:

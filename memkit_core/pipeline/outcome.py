@@ -66,6 +66,7 @@ class Outcome:
 
     Attributes:
         usage: What it cost until the commit.
+        rejected_kept: What stands in place of ``rejected`` in a stored result; None: the same.
     """
 
     mode: Mode
@@ -75,6 +76,7 @@ class Outcome:
     plan: Plan
     rejected: tuple[Rejection, ...] = ()
     usage: Usage
+    rejected_kept: tuple[Rejection, ...] | None = None
 
     def result(
         self, receipt: CommitReceipt, index_failures: Sequence[StageFailure], usage: Usage
@@ -84,7 +86,10 @@ class Outcome:
 
     def stored(self, applied: Sequence[Any]) -> str:
         """The same as JSON, to be kept under the idempotency key."""
-        return self._result(applied, (), self.usage).model_dump_json()
+        result = self._result(applied, (), self.usage)
+        if self.rejected_kept is not None:
+            result = result.model_copy(update={"rejected": list(self.rejected_kept)})
+        return result.model_dump_json()
 
     def _result(
         self, applied: Sequence[Any], index_failures: Sequence[StageFailure], usage: Usage

@@ -316,7 +316,8 @@ class Work:
             messages=len(request.messages),
             embedded=embedded,
             plan=plan,
-            rejected=extracted.rejected + hooked.rejected,
+            rejected=hooked.told(extracted.rejected),
+            rejected_kept=hooked.told(extracted.rejected, kept=bool(services.hooks)),
             usage=self._account.bill.total,
         )
         changes = ChangeSet(

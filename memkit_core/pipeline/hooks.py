@@ -135,8 +135,9 @@ async def _stays(
         vetoed: Ids of the memories that will not be, and by whom.
         unseen: The change, if no hook has seen it yet.
     """
-    if change.superseded_by in vetoed:
-        return f"what would replace it was vetoed by {vetoed[change.superseded_by]}"
+    heir = change.superseded_by
+    if heir is not None and heir in vetoed:
+        return f"what would replace it was vetoed by {vetoed[heir]}"
     if unseen is None:
         return None
     after, by = await _asked(rt, services, unseen)

@@ -19,7 +19,7 @@ from .commit import PROCEDURAL, Plan, write
 from .embed import Embedded, embed
 from .index import index_committed
 from .outcome import AddRequest, Outcome, message_ids, message_vectors
-from .runs import turn_of
+from .runs import told_again, turn_of
 from .services import Services
 from .trail import Step, cut_overview, head, overview_text, steps_of, trail
 
@@ -138,16 +138,13 @@ async def _read_run(rt: Account, services: Services, batch: StoredBatch) -> _Run
 
 
 def _without_repetition(messages: Sequence[MessageRecord], batch: StoredBatch) -> tuple[MessageRecord, ...]:
-    """The run's messages in order; a batch that begins with the whole run so far only continues it."""
+    """The run's messages in order, without those of a batch that only repeat what the run has told."""
     new = [message for message in messages if message.unit in batch.units]
     old = [message for message in messages if message.unit not in batch.units]
     before = [message for message in old if not new or message.unit < new[0].unit]
-    repeated = len(before) if before and _said(new[: len(before)]) == _said(before) else 0
-    return tuple(sorted([*old, *new[repeated:]], key=lambda message: message.unit))
-
-
-def _said(messages: Sequence[MessageRecord]) -> list[tuple[str, str]]:
-    return [(message.role, message.content) for message in messages]
+    again = told_again(before, new)
+    kept = [*old, *(message for number, message in enumerate(new) if number not in again)]
+    return tuple(sorted(kept, key=lambda message: message.unit))
 
 
 # ---------------------------------------------------------------- the overview

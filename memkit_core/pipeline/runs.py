@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from ..types import Image, Message, clean_text
+from ..types import Image, Message, MessageRecord, clean_text
 from .parts import ContentReader
 
 _CALL: Final = "[tool call] "
@@ -158,3 +158,42 @@ def _text(value: object) -> str | None:
 def _json(value: object) -> str:
     """JSON in one line, whatever the arguments hold."""
     return clean_text(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def told_again(before: Sequence[MessageRecord], new: Sequence[MessageRecord]) -> frozenset[int]:
+    """Which of the new messages of a run only repeat what it has told: places in ``new``.
+
+    A batch may begin with the whole run so far, or with a window of it behind the run's system message. A
+    window is one if it holds a tool call or result, which have ids of their own, or goes on behind at least
+    two messages with which the run ended; else the same is taken to have been said once more.
+    """
+    told, again = _said(before), _said(new)
+    if before and again[: len(before)] == told:
+        return frozenset(range(len(before)))
+    opening = told[: _systems(told)]
+    head = _systems(again)
+    found = {place for place in range(head) if again[place] in opening}
+    window = again[head:]
+    for start in range(len(told)):
+        size = min(len(told) - start, len(window))
+        overlap = told[start : start + size] == window[:size]
+        if overlap and _sure(new[head : head + size], len(window)):
+            return frozenset(found | set(range(head, head + size)))
+    return frozenset(found)
+
+
+def _said(messages: Sequence[MessageRecord]) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in messages]
+
+
+def _systems(said: Sequence[tuple[str, str]]) -> int:
+    """How many system messages it begins with."""
+    return next((place for place, (role, _) in enumerate(said) if role != "system"), len(said))
+
+
+def _sure(overlap: Sequence[MessageRecord], window: int) -> bool:
+    """Whether a window overlaps with the run, rather than that the same was said twice."""
+    turns = [turn_of(message) for message in overlap]
+    if any(turn.call_id or any(call.call_id for call in turn.calls) for turn in turns):
+        return True
+    return 2 <= len(overlap) < window

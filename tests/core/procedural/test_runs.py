@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from memkit_core import AsyncMemory, Memory, UsageError
 from memkit_core.pipeline.runs import Call, RunReader, run_text, turn_of
@@ -328,3 +328,51 @@ def test_images_leave_marks_only():
         "[image 1 (https://x/1)]",
         (),
     )
+
+
+def told_by(open_memory, *adds):
+    """The steps that a run of these calls has."""
+    memory, _ = open_memory(llm="verbatim")
+    run_id = f"r{len(memory.get_all(agent_id='a'))}"
+    for messages in adds:
+        memory.add(messages, agent_id="a", run_id=run_id, memory_type=TYPE)
+    text = memory.get_all(agent_id="a", run_id=run_id).results[0].memory
+    return text[text.index("Steps\n") :]
+
+
+LONG = [
+    HumanMessage("go"),
+    AIMessage("", tool_calls=[call("search", 1, n=1)]),
+    ToolMessage("one", tool_call_id="call_1"),
+    AIMessage("", tool_calls=[call("search", 2, n=2)]),
+    ToolMessage("two", tool_call_id="call_2"),
+    AIMessage("done"),
+    HumanMessage("and now?"),
+    AIMessage("nothing"),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("system", [[], [SystemMessage("You are an agent.")]])
+def test_windows_of_a_run_that_overlap_tell_nothing_twice(open_memory, size, system):
+    # The last so many messages after every two that were new, as agents do that trim their state.
+    seen = [[*system, *LONG[max(0, end - size - 2) : end]] for end in (2, 4, 6)]
+    whole = told_by(open_memory, [*system, *LONG[:6]])
+    assert told_by(open_memory, *seen) == whole
+
+
+def test_a_window_of_words_alone_is_known_by_two_messages(open_memory):
+    said = [HumanMessage(f"question {n}") if n % 2 else AIMessage(f"answer {n}") for n in range(8)]
+    whole = told_by(open_memory, said)
+    assert told_by(open_memory, said[:4], said[2:6], said[3:8]) == whole
+
+
+@pytest.mark.parametrize("again", [[AIMessage("ok")], [HumanMessage("next"), AIMessage("ok")]])
+def test_what_is_said_twice_is_told_twice(open_memory, again):
+    told = told_by(open_memory, [HumanMessage("go"), HumanMessage("next"), AIMessage("ok")], again)
+    assert told.count("| ok") == 2
+
+
+def test_a_window_that_brings_nothing_new_changes_nothing(open_memory):
+    whole = told_by(open_memory, LONG[:6])
+    assert told_by(open_memory, LONG[:6], LONG[2:4], LONG[2:6]) == whole

@@ -1,4 +1,6 @@
-"""What a memory lends to an adapter of a framework: both of its faces and the stores beside its memories."""
+"""What a memory lends to an adapter of a framework: both its faces, the stores beside its memories, and whose
+memory a run is about.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,9 @@ from .engine import Engine
 from .errors import UsageError
 from .memory import Memory
 from .protocols import CheckpointStore, ItemStore
+from .run_users import UserSource as UserSource
+from .run_users import authenticated_user as authenticated_user
+from .run_users import resolve_user as resolve_user
 
 if TYPE_CHECKING:
     from .models.embed import Embedder as Embedder

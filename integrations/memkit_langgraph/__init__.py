@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from memkit_core.adapting import authenticated_user, resolve_user
+
     from .namespaces import user_label, user_namespace, user_of
     from .nodes import create_recall_node, create_remember_node
     from .opening import open_checkpointer, open_store
     from .saver import MemkitSaver
     from .store import MemkitStore
-    from .users import authenticated_user, resolve_user
 
 __all__ = [
     "MemkitSaver",
@@ -33,12 +34,12 @@ __all__ = [
 _HOMES: Final = {
     "MemkitSaver": "saver",
     "MemkitStore": "store",
-    "authenticated_user": "users",
+    "authenticated_user": "memkit_core.adapting",
     "create_recall_node": "nodes",
     "create_remember_node": "nodes",
     "open_checkpointer": "opening",
     "open_store": "opening",
-    "resolve_user": "users",
+    "resolve_user": "memkit_core.adapting",
     "user_label": "namespaces",
     "user_namespace": "namespaces",
     "user_of": "namespaces",
@@ -52,7 +53,7 @@ def __getattr__(name: str) -> Any:
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        value = getattr(import_module(f".{module}", __name__), name)
+        value = getattr(import_module(module if "." in module else f".{module}", __name__), name)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise

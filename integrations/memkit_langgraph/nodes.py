@@ -24,10 +24,8 @@ from langgraph.constants import TAG_NOSTREAM
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from memkit_core import AsyncMemory, Memory
-from memkit_core.adapting import Lent, lend
+from memkit_core.adapting import Lent, UserSource, lend, resolve_user
 from memkit_core.errors import UsageError
-
-from .users import UserSource, resolve_user
 
 OnError: TypeAlias = Literal["log", "raise"]
 #: What a node returns: changes to the graph's state.

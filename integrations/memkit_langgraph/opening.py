@@ -15,9 +15,10 @@ from memkit_core import ConfigError, Memory, MemoryConfig
 if TYPE_CHECKING:
     from langgraph.store.base import IndexConfig, TTLConfig
 
+    from memkit_core.adapting import UserSource
+
     from .saver import MemkitSaver
     from .store import MemkitStore
-    from .users import UserSource
 
 #: Names the key that checkpoints are encrypted with, in base64.
 KEY_VARIABLE: Final = "MEMKIT_CHECKPOINT_KEY"

@@ -12,11 +12,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memkit_core import Memory
-from memkit_core.adapting import lend
+from memkit_core.adapting import UserSource, lend, resolve_user
 from memkit_core.errors import UsageError
 from memkit_core.protocols import CheckpointStore, Claim
-
-from .users import UserSource, resolve_user
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

@@ -46,8 +46,9 @@ from .serde import StrictSerializer
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
+    from memkit_core.adapting import UserSource
+
     from .saving import SaverOpening
-    from .users import UserSource
 
 
 class MemkitSaver(AsyncVerbs):

@@ -1,11 +1,11 @@
-"""Whose memory a run is about."""
+"""Whose memory a run of an agent framework is about: one order of places for all adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, cast
 
-from memkit_core.errors import UsageError
+from .errors import UsageError
 
 #: What names the user of a run: an id, or a function of its config and runtime (either may be None).
 UserSource: TypeAlias = str | Callable[[Mapping[str, Any] | None, object | None], str]

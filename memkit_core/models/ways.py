@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
@@ -128,6 +128,30 @@ def _unresisting(schema: type[BaseModel]) -> type[BaseModel]:
 
 
 def _tools(model: Any, schema: type[BaseModel]) -> Any:
+    """The model, bound to a tool; bound once and kept, as applications keep theirs."""
+    kept = _bound.get(model).get(schema)
+    if kept is not None:
+        return kept.model_copy(update={"bound": model})
+    binding = _with_tool(model, schema)
+    shell = _shell(binding, model)
+    if shell is not None:
+        _bound.change(model, lambda known: {**dict([*known.items()][-_KEPT:]), schema: shell})
+    return binding
+
+
+def _shell(binding: Any, model: Any) -> Any:
+    """What LangChain's plain binding adds to a model; without the model, which it would keep alive.
+
+    None for anything else that ``bind_tools`` may return.
+    """
+    from langchain_core.runnables import RunnableBinding
+
+    if not isinstance(binding, RunnableBinding) or cast("Any", binding).bound is not model:
+        return None
+    return cast("Any", binding).model_copy(update={"bound": None})
+
+
+def _with_tool(model: Any, schema: type[BaseModel]) -> Any:
     tool = json.loads(_tool(schema))  # a copy: a model may write into what it is given
     if _profile(model, "tool_choice") is not False:
         try:
@@ -227,6 +251,9 @@ class _OfModels(Generic[V]):
             self._known[key] = (reference, to(self.get(model)))
 
 
+#: So many schemas are kept bound per model; applications use two or three.
+_KEPT: Final = 15
+_bound: Final = _OfModels[Mapping[type[BaseModel], Any]]({})
 _refused: Final = _OfModels(frozenset[str]())
 _rooms: Final = _OfModels[int | None](None)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel, FakeListChatModel
 from langchain_core.runnables import RunnableLambda
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from memkit_core.errors import ModelCallError, ModelOutputError
 from memkit_core.models import ways
@@ -56,6 +57,16 @@ class NoChoice(ScriptedChatModel):
         return super().bind_tools(tools)
 
 
+class CountsBindings(ScriptedChatModel):
+    """Tells how often it was bound."""
+
+    bindings: list[str] = Field(default_factory=list)
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        self.bindings.append(str(kwargs))
+        return super().bind_tools(tools, **kwargs)
+
+
 class Bare(FakeListChatModel):
     """Gives the parsed value without the message, whatever it is asked for."""
 
@@ -95,6 +106,22 @@ def test_a_model_that_cannot_be_made_to_call_a_tool_is_offered_it(put: Ask) -> N
     model = NoChoice([GOOD], tools=True)
     assert len(put(model).value.facts) == 1
     assert model.calls[0].way == "tools"
+
+
+def test_a_model_is_bound_once_and_not_kept_alive(put: Ask) -> None:
+    model = CountsBindings([GOOD, GOOD, GOOD], tools=True)
+    for _ in range(3):
+        assert len(put(model).value.facts) == 1
+    assert len(model.bindings) == 1
+    assert [call.way for call in model.calls] == ["tools"] * 3
+    other = CountsBindings([GOOD], tools=True)
+    put(other)
+    assert len(other.calls) == 1
+    assert len(model.calls) == 3
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_model_that_gives_no_message_is_believed(put: Ask) -> None:

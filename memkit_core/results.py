@@ -286,8 +286,8 @@ class MemoryChange(Result):
     """What became of one fact, or of one memory.
 
     Attributes:
-        event: ADD, UPDATE, DELETE, NONE (it was known already; ``id`` is the memory that says it, None
-            if the model did not name one), or AMEND (an earlier value held for a shorter time than was
+        event: ADD, UPDATE (also if only metadata was added), DELETE, NONE (it was known already; ``id`` is the
+            memory that says it, None if that is one of the past), or AMEND (an earlier value held for a shorter time than was
             thought; ``revision`` says which, its text stays).
         previous_memory: The text before an UPDATE, DELETE or AMEND.
         support: As in ``MemoryItem``. ``doubts``: what the messages that a new text cites do not bear out.

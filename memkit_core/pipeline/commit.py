@@ -47,7 +47,7 @@ class Plan:
     """Changes in the order they are applied, and for each decision where its outcome will be found.
 
     Attributes:
-        outcomes: Per decision its change's number; None for a NONE, which changes nothing.
+        outcomes: Per decision its change's number; None for a NONE that brings no new metadata.
         corrections: Numbers of changes that no decision stands for: what else had to make room in time.
         facts: What was decided about.
         cuts: Which facts a correction is on account of. ``followed``: the fact that a fact ends with.
@@ -73,7 +73,9 @@ class Plan:
     def results(self, applied: Sequence[Applied]) -> list[MemoryChange]:
         """One entry per decision, then one for every other memory that was changed."""
         told = [
-            _known(self.memories, decision) if number is None else self._changed(decision, applied[number])
+            _known(self.memories, decision)
+            if number is None
+            else self._changed(decision, number, applied[number])
             for decision, number in zip(self.decisions, self.outcomes, strict=True)
         ]
         return told + [changed(applied[number], self._reason(number)) for number in self.corrections]
@@ -83,8 +85,18 @@ class Plan:
         assert isinstance(change, AmendMemory | RetireMemory)
         return change.reason
 
-    def _changed(self, decision: Decision, applied: Applied) -> MemoryChange:
+    def _changed(self, decision: Decision, number: int, applied: Applied) -> MemoryChange:
+        planned = self.changes[number]
+        if decision.operation == "NONE" and isinstance(
+            planned, UpdateMemory
+        ):  # it was said with new metadata
+            return changed(applied, planned.reason)
         change = changed(applied, decision.reason)
+        if applied.outcome == "duplicate" and isinstance(planned, AddMemory):
+            lost = [key for key in planned.metadata if key not in applied.record.metadata]
+            if lost:
+                reason = f"{change.reason}; its metadata stays as it is, without {', '.join(lost)}"
+                change = change.model_copy(update={"reason": reason})
         if change.event not in ("ADD", "UPDATE") or not 0 <= decision.fact < len(self.facts):
             return change
         return change.model_copy(update={"doubts": list(self.facts[decision.fact].doubts)})
@@ -127,12 +139,24 @@ def plan_commit(
     changes: list[Change] = []
     outcomes: list[int | None] = []
     added = {decision.fact for decision in decisions if decision.operation == "ADD"}
+    changing = {correction.memory_id for correction in corrections} | {
+        memories[decision.target].memory_id
+        for decision in decisions
+        if decision.operation in ("UPDATE", "DELETE") and decision.target is not None
+    }
     for decision in decisions:
         if decision.operation == "NONE":
-            outcomes.append(None)
-            sources = _sources(batch, batch.facts[decision.fact])
-            if decision.target is not None:  # said again: one more source, which goes with the memory
-                changes.append(CiteMemory(memory_id=memories[decision.target].memory_id, sources=sources))
+            target = None if decision.target is None else memories[decision.target]
+            more = None
+            if target is not None and target.memory_id not in changing:
+                more = _more_metadata(batch, target)
+            outcomes.append(None if more is None else len(changes))
+            if more is not None:
+                changes.append(more)
+                changing.add(more.memory_id)
+            if target is not None:  # said again: one more source, which goes with the memory
+                sources = _sources(batch, batch.facts[decision.fact])
+                changes.append(CiteMemory(memory_id=target.memory_id, sources=sources))
             continue
         outcomes.append(len(changes))
         if decision.operation == "ADD":
@@ -213,6 +237,20 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         slot=fact.slot or target.slot,
         attributes=fact.attributes or target.attributes,
         support=fact.support,
+    )
+
+
+def _more_metadata(batch: Batch, target: MemoryRecord) -> UpdateMemory | None:
+    """The keys that a memory which is said again lacks, None if it lacks none. No value is replaced."""
+    new = {key: value for key, value in batch.options.metadata.items() if key not in target.metadata}
+    if not new:
+        return None
+    return UpdateMemory(
+        memory_id=target.memory_id,
+        expected_revision=target.revision,
+        metadata={**target.metadata, **new},
+        valid_from=target.valid_from,
+        reason=f"said again, with new metadata: {', '.join(new)}",
     )
 
 

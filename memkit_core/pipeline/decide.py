@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import Final
 
 from .. import analysis
 from ..models.structured import ask
@@ -24,11 +25,15 @@ from ..types import Decision, Fact, MemoryRecord, Message, Micros, clean_text
 from .allowance import Allowance
 from .commit import said_at
 from .halving import in_halves
+from .known import lasts, says
 from .portions import Portion, halves, portions
 from .recall import Recalled
 from .services import Services
 from .slots import Slotted, is_plan, outweighs
 from .trust import forbidden, stands_for
+
+#: A fact that a model takes for known is not dropped on its word alone.
+_NOT_SAID: Final = "no memory that was offered says it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +97,7 @@ async def decide(
     ask_one, cut = partial(_ask, rt, services, facts, recalled), partial(halves, recalled)
     rows = await rt.gather(*(in_halves(rt, call, ask_one, cut) for call in calls))
     answers = [answer for row in rows for answer in row]
-    check = _Check(facts, messages, recalled, slotted, allowance)
+    check = _Check(facts, messages, recalled, slotted, allowance, expires_at)
     for answer in answers:
         check.rejected += answer.rejected
     valid = check.run([decision for answer in answers for decision in answer.decisions], open_facts)
@@ -108,9 +113,7 @@ def repeats(fact: Fact, expires_at: Micros | None, memory: MemoryRecord, key: Ca
     """Whether a memory says a fact already: same words, same speaker, believed as much, lasting as long."""
     if memory.actor_id != fact.actor_id or not stands_for(memory, fact):
         return False
-    if memory.expires_at is not None and (expires_at is None or expires_at > memory.expires_at):
-        return False
-    return key(memory.text) == key(fact.text)
+    return lasts(memory, expires_at) and key(memory.text) == key(fact.text)
 
 
 async def _ask(
@@ -166,11 +169,13 @@ class _Check:
         recalled: Recalled,
         slotted: Slotted,
         allowance: Allowance,
+        expires_at: Micros | None,
     ) -> None:
         self._facts = facts
         self._messages = messages
         self._memories = memories = recalled.memories
-        self._unrelated = recalled.unrelated
+        self._recalled = recalled
+        self._expires_at = expires_at
         self._allowance = allowance
         changed = {correction.memory_id for correction in slotted.corrections}
         self._taken = {n for n, memory in enumerate(memories) if memory.memory_id in changed}
@@ -184,13 +189,20 @@ class _Check:
         """The valid decisions; a fact that is left without one is added."""
         valid: list[Decision] = []
         by_fact: defaultdict[int, list[Decision]] = defaultdict(list)
+        lost: set[int] = set()
         for decision in proposed:
+            kept = self._without_effect(decision)
             problem = self._problem(decision, by_fact[decision.fact])
+            if problem is None and kept.operation == "NONE":
+                said_by = self._said_by(kept)
+                problem = _NOT_SAID if said_by is None else None
+                kept = replace(kept, target=said_by)
             if problem is not None:
                 shown = f"{decision.operation} target={decision.target} fact={decision.fact}"
                 self.rejected.append(Rejection(item=shown, reason=problem))
+                if problem == _NOT_SAID:
+                    lost.add(decision.fact)
                 continue
-            kept = self._without_effect(decision)
             by_fact[decision.fact].append(kept)
             if kept.operation in ("UPDATE", "DELETE"):
                 assert kept.target is not None
@@ -201,7 +213,8 @@ class _Check:
             own = by_fact[number]
             deletions = [d for d in own if d.operation == "DELETE"]
             if not own:
-                valid.append(Decision(fact=number, operation="ADD", reason="no valid decision was given"))
+                reason = _NOT_SAID if number in lost else "no valid decision was given"
+                valid.append(Decision(fact=number, operation="ADD", reason=reason))
             elif len(deletions) == len(own) and not all(d.retract for d in deletions):
                 valid.append(Decision(fact=number, operation="ADD", reason=deletions[0].reason))
         return valid
@@ -216,7 +229,7 @@ class _Check:
             return None
         if decision.target is None or not 0 <= decision.target < len(self._memories):
             return "no such memory was offered"
-        if self._unrelated and decision.target in self._unrelated[decision.fact]:
+        if self._foreign(decision.fact, decision.target):
             return "the memory has nothing to do with the fact"
         fact, memory = self._facts[decision.fact], self._memories[decision.target]
         if decision.operation == "NONE":
@@ -235,6 +248,22 @@ class _Check:
             return "the memory is the target of another operation"
         if not self._allowance.covers([decision.fact]):
             return "too many updates and deletions in one call"
+        return None
+
+    def _foreign(self, fact: int, memory: int) -> bool:
+        """Whether a memory has nothing to do with a fact, as far as embeddings tell."""
+        unrelated = self._recalled.unrelated
+        return bool(unrelated) and memory in unrelated[fact]
+
+    def _said_by(self, decision: Decision) -> int | None:
+        """The memory that says what a NONE takes for known: the one it names, else another one offered."""
+        fact = self._facts[decision.fact]
+        named = [] if decision.target is None else [decision.target]
+        offered = [n for n in self._recalled.offered[decision.fact] if not self._foreign(decision.fact, n)]
+        for number in (*named, *offered):
+            memory = self._memories[number]
+            if stands_for(memory, fact) and lasts(memory, self._expires_at) and says(memory, fact):
+                return number
         return None
 
     def _untimely(self, decision: Decision, fact: Fact, memory: MemoryRecord) -> str | None:

@@ -17,12 +17,12 @@ from ..hooks import EDITABLE, Hook, Proposal, hook_name
 from ..policies import KINDS
 from ..protocols import AddMemory, AmendMemory, Change, CiteMemory, RetireMemory, Runtime, UpdateMemory
 from ..results import Rejection, StageFailure
-from ..types import Decision, MemoryRecord, check_text, parse_time, to_datetime
+from ..types import MemoryRecord, check_text, parse_time, to_datetime
 from .commit import Batch, Plan
 from .embed import embed
 from .ingest import parse_metadata
 from .services import Services
-from .vetoes import without_vetoed
+from .vetoes import left_of, without_vetoed
 
 _EDITED: Final = "edited by "
 _UNQUOTED: Final = "left out, for hooks have not passed it"
@@ -64,17 +64,16 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
     Raises:
         HookError: A hook raised, or answered what it may not. Nothing was changed.
     """
+    targets = {memory.memory_id: memory for memory in plan.memories}
     if not services.hooks:
         return Hooked(plan=plan)
-    targets = {memory.memory_id: memory for memory in plan.memories}
 
     def show(change: _Proposed) -> Proposal:
-        return _proposal(change, targets.get(change.memory_id), batch, batch_id)
+        return _proposal(_in_full(change, targets, plan), targets.get(change.memory_id), batch, batch_id)
 
     changes: list[Change | None] = []
     rejected: list[Rejection] = []
-    vetoed: dict[str, str] = {}
-    gone: set[int] = set()
+    vetoed: dict[int, str] = {}
     written: list[str] = []
     removed = False
     amended = {change.memory_id for change in plan.changes if isinstance(change, AmendMemory)}
@@ -87,9 +86,7 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
         if after is None:
             # No text: the result may be stored under an idempotency key, and a veto means what it says.
             rejected.append(Rejection(item=f"{before.operation} {before.kind}", reason=f"vetoed by {by}"))
-            if isinstance(change, AddMemory):
-                vetoed[change.memory_id] = by
-            gone.add(number)
+            vetoed[number] = by
             removed = removed or not isinstance(change, RetireMemory)
             changes.append(None)
             continue
@@ -101,19 +98,24 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
         ):
             changes.append(CiteMemory(memory_id=change.memory_id, sources=change.sources))
         else:
-            changes.append(change if after == before else _edited(change, before, after, by))
-            if after.text != before.text:
+            changes.append(
+                change
+                if after == before
+                else _edited(change, _in_full(change, targets, plan), before, after, by)
+            )
+            if (after.text, after.attributes) != (before.text, before.attributes):
                 written.append(after.text)
-    changes = without_vetoed(plan, changes, gone)
+    changes = without_vetoed(plan, changes, vetoed)
+    heirs = {plan.changes[n].memory_id: by for n, by in vetoed.items()}
     for number, planned in enumerate(changes):
         if isinstance(planned, RetireMemory):
             unseen = isinstance(plan.changes[number], AmendMemory)
-            veto = await _stays(rt, services, planned, vetoed, show(planned) if unseen else None)
+            veto = await _stays(rt, services, planned, heirs, show(planned) if unseen else None)
             if veto is not None:
                 rejected.append(Rejection(item="DELETE", reason=veto))
                 changes[number] = None
     embedded = await embed(rt, services, written)
-    left = _without(plan, [_with_vector(change, embedded.vectors) for change in changes])
+    left = left_of(plan, [_with_vector(change, embedded.vectors) for change in changes])
     return Hooked(
         plan=_unquoted(left, services.hooks) if removed else left,
         rejected=tuple(rejected),
@@ -126,18 +128,18 @@ async def _stays(
     rt: Runtime,
     services: Services,
     change: RetireMemory,
-    vetoed: Mapping[str, str],
+    heirs: Mapping[str, str],
     unseen: Proposal | None,
 ) -> str | None:
     """Why a memory that was to go stays, None if it goes.
 
     Args:
-        vetoed: Ids of the memories that will not be, and by whom.
+        heirs: Ids of the memories that will not be as planned, and who vetoed that.
         unseen: The change, if no hook has seen it yet.
     """
     heir = change.superseded_by
-    if heir is not None and heir in vetoed:
-        return f"what would replace it was vetoed by {vetoed[heir]}"
+    if heir is not None and heir in heirs:
+        return f"what would replace it was vetoed by {heirs[heir]}"
     if unseen is None:
         return None
     after, by = await _asked(rt, services, unseen)
@@ -175,32 +177,19 @@ def _reason(change: Change) -> str:
     return "" if isinstance(change, CiteMemory) else change.reason
 
 
-def _without(plan: Plan, changes: Sequence[Change | None]) -> Plan:
-    """The plan with these changes, and without the decisions whose change is None.
-
-    An UPDATE of which only its sources are left is a NONE.
-    """
-    place: dict[int, int] = {}
-    kept: list[Change] = []
-    for number, change in enumerate(changes):
-        if change is not None:
-            place[number] = len(kept)
-            kept.append(change)
-    pairs: list[tuple[Decision, int | None]] = []
-    for decision, outcome in zip(plan.decisions, plan.outcomes, strict=True):
-        if outcome is None:
-            pairs.append((decision, None))
-        elif isinstance(changes[outcome], CiteMemory):
-            none = replace(decision, operation="NONE", text=None, reason="the text would not change")
-            pairs.append((none, None))
-        elif outcome in place:
-            pairs.append((decision, place[outcome]))
+def _in_full(change: _Proposed, targets: Mapping[str, MemoryRecord], plan: Plan) -> _Proposed:
+    """A change with all that a hook may edit: new metadata of what was said again, with the memory's text."""
+    if not isinstance(change, UpdateMemory) or change.text is not None:
+        return change
+    target = targets[change.memory_id]
+    cited = (c.sources for c in plan.changes if isinstance(c, CiteMemory) and c.memory_id == target.memory_id)
     return replace(
-        plan,
-        changes=tuple(kept),
-        decisions=tuple(decision for decision, _ in pairs),
-        outcomes=tuple(number for _, number in pairs),
-        corrections=tuple(place[number] for number in plan.corrections if number in place),
+        change,
+        text=target.text,
+        slot=target.slot,
+        attributes=target.attributes,
+        support=target.support,
+        sources=next(cited),
     )
 
 
@@ -336,8 +325,12 @@ def _checked(services: Services, before: Proposal, after: Proposal, name: str) -
     return replace(after, metadata=metadata, attributes=attributes, expires_at=expires)
 
 
-def _edited(change: _Proposed, before: Proposal, after: Proposal, by: str) -> Change:
-    """The change with what a hook edited."""
+def _edited(planned: _Proposed, change: _Proposed, before: Proposal, after: Proposal, by: str) -> Change:
+    """The change with what a hook edited.
+
+    Args:
+        planned: As it was planned. ``change``: the same in full.
+    """
     assert not isinstance(change, RetireMemory)  # nothing of a DELETE can be edited
     same = after.text == before.text
     expires = change.expires_at
@@ -355,6 +348,8 @@ def _edited(change: _Proposed, before: Proposal, after: Proposal, by: str) -> Ch
         # The model's reason may quote what a hook has taken out.
         "reason": f"{_EDITED}{by}" if _removes(before, after) else change.reason,
     }
+    if planned is not change and same and after.attributes == before.attributes:
+        values |= {"text": None, "sources": ()}  # the text stays, with what it rests on
     return cast("Change", replace(change, **values))
 
 

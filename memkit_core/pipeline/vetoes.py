@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from ..protocols import AddMemory, AmendMemory, Change, RetireMemory, UpdateMemory
-from ..types import MemoryRecord, Micros
+from ..protocols import AddMemory, AmendMemory, Change, CiteMemory, RetireMemory, UpdateMemory
+from ..types import Decision, MemoryRecord, Micros
 from .commit import Cuts, Plan
 
 
@@ -92,3 +92,34 @@ def _corrected(
             reason="another value of the same",
         )
     return replace(correction, valid_to=instant)
+
+
+def left_of(plan: Plan, changes: Sequence[Change | None]) -> Plan:
+    """The plan with these changes, and without the decisions whose change is None.
+
+    An UPDATE of which only its sources are left is a NONE.
+    """
+    place: dict[int, int] = {}
+    kept: list[Change] = []
+    for number, change in enumerate(changes):
+        if change is not None:
+            place[number] = len(kept)
+            kept.append(change)
+    pairs: list[tuple[Decision, int | None]] = []
+    for decision, outcome in zip(plan.decisions, plan.outcomes, strict=True):
+        if outcome is None:
+            pairs.append((decision, None))
+        elif isinstance(changes[outcome], CiteMemory):
+            none = replace(decision, operation="NONE", text=None, reason="the text would not change")
+            pairs.append((none, None))
+        elif outcome in place:
+            pairs.append((decision, place[outcome]))
+        elif decision.operation == "NONE":
+            pairs.append((decision, None))
+    return replace(
+        plan,
+        changes=tuple(kept),
+        decisions=tuple(decision for decision, _ in pairs),
+        outcomes=tuple(number for _, number in pairs),
+        corrections=tuple(place[number] for number in plan.corrections if number in place),
+    )

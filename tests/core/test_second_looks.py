@@ -249,7 +249,7 @@ def test_a_large_add_is_decided_against_all_that_it_concerns(open_memory):
     def model(messages):
         text = messages[-1].text
         if not text.startswith("memories:"):
-            return facts(*(f"Person{n} lives in Madrid" for n in range(40)))
+            return facts(*(f"Person{n} lives in Berlin now" for n in range(40)))
         memories, _, new = text.partition("\nfacts:\n")
         known = {line.split('"')[1].split()[0]: int(line.split()[0]) for line in memories.splitlines()[1:]}
         assert len(known) <= 80

@@ -1,0 +1,41 @@
+"""Whether a memory says a fact already, as far as words tell. Pure."""
+
+from __future__ import annotations
+
+from .. import analysis
+from ..types import Fact, MemoryRecord, Message, Micros
+from .grounding.check import unheard
+from .grounding.evidence import Claim, Readings
+
+_PEOPLE = frozenset(("user", "speaker"))
+
+
+def lasts(memory: MemoryRecord, expires_at: Micros | None) -> bool:
+    """Whether a memory is found as long as what is added now will be."""
+    return memory.expires_at is None or (expires_at is not None and expires_at <= memory.expires_at)
+
+
+def says(memory: MemoryRecord, fact: Fact) -> bool:
+    """Whether a memory can be taken for saying a fact, if a model says so.
+
+    It holds at least half of the fact's words beside the name that it begins with, all its other names,
+    its numbers and dates, and denies something only if the fact does. Somebody else's words without any
+    name are about somebody else.
+    """
+    if analysis.text_key(memory.text) == analysis.text_key(fact.text):
+        return True
+    claim, other = Claim(fact.text), Claim(memory.text)
+    begins = [token for run in claim.names if run[0].start == claim.tokens[0].start for token in run]
+    whom = (analysis.query_terms(token.text) for token in begins)
+    words = set(analysis.query_terms(fact.text)).difference(_PEOPLE, *whom)
+    if 2 * len(words & set(analysis.query_terms(memory.text))) < len(words):
+        return False
+    if memory.actor_id != fact.actor_id and not (claim.names or claim.wide_names):
+        return False
+    time = memory.valid_from if memory.event_time is None else memory.event_time
+    told = Readings((Message(role="user", content=memory.text, observed_at=time),)).evidence((0,))
+    if claim.may_deny != other.may_deny or unheard(claim, told, told):
+        return False
+    # Whom a fact begins with need not be named: the memory may call its speaker something else.
+    named = {token.key for run in other.names for token in run}
+    return not named or {token.key for token in begins} <= named

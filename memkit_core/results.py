@@ -286,9 +286,9 @@ class MemoryChange(Result):
     """What became of one fact, or of one memory.
 
     Attributes:
-        event: ADD, UPDATE (also if only metadata was added), DELETE, NONE (it was known already; ``id`` is the
-            memory that says it, None if that is one of the past), or AMEND (an earlier value held for a shorter time than was
-            thought; ``revision`` says which, its text stays).
+        event: ADD, UPDATE (also if only metadata was added), DELETE, NONE (it was known already; ``id`` is
+            the memory that says it, None if that is one of the past), or AMEND (an earlier value held for a
+            shorter time than was thought; ``revision`` says which, its text stays).
         previous_memory: The text before an UPDATE, DELETE or AMEND.
         support: As in ``MemoryItem``. ``doubts``: what the messages that a new text cites do not bear out.
         failed: What did not work beside the change itself, such as embedding the new text; ``flush`` tries

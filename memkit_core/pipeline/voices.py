@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import pairwise
 from typing import Final
 
@@ -12,6 +12,7 @@ from .. import analysis
 from ..types import FLAG_QUESTION, Message
 from .grounding.check import Unheard, unheard
 from .grounding.evidence import Evidence, Reader, Reading, Readings
+from .grounding.lazy import lazy
 from .grounding.words import stem
 from .trust import least_trusted
 
@@ -121,27 +122,27 @@ class Voices:
             found = self._others[place] = Evidence(whole.cited[-1:], {}, (), whole.speakers)
         return found
 
-    @cached_property
+    @lazy
     def _own(self) -> list[int]:
         return [n for n, (_, message) in enumerate(self._messages) if message.origin in _OWN]
 
-    @cached_property
+    @lazy
     def _own_words(self) -> frozenset[str]:
         return self._said(self._own)
 
-    @cached_property
+    @lazy
     def _own_readings(self) -> list[Reading]:
         return [self._reader.reading(self._messages[place][1]) for place in self._own]
 
-    @cached_property
+    @lazy
     def _stems(self) -> list[frozenset[str]]:
         return [_stems_of(words) for words in self._words]
 
-    @cached_property
+    @lazy
     def _own_stems(self) -> frozenset[str]:
         return frozenset(word for place in self._own for word in self._stems[place])
 
-    @cached_property
+    @lazy
     def _readings(self) -> Readings:
         return Readings([message for _, message in self._messages], reader=self._reader)
 

@@ -43,7 +43,7 @@ def foreign_to(text: str, known: Sequence[str], evidence: Evidence) -> tuple[str
     """The names and numbers of a text that are neither in the known texts nor in the evidence."""
     claim = Claim(text)
     others = [tokens(normal(one)) for one in known]
-    mentions = [Mentions(words) for words in others]
+    mentions = [Mentions(token.key for token in words if token.word) for words in others]
     amounts = {
         value
         for one, words in zip(known, others, strict=True)

@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
 from typing import Final
 
 from ... import analysis
 from ...types import Message, to_datetime
 from .dates import Dates, Partial, Span, dates_in
+from .lazy import lazy
 from .names import Mentions, names_in, wide_names
 from .negation import Clause, Polarity, clauses_of, may_deny, reply_polarity
 from .numbers import Number, clock_hours, converted, numbers_in
-from .words import Token, language, normal, tokens, wide
+from .words import Token, keys_in, language, normal, tokens, wide
 
 #: A longer message says itself what it is about, whatever was asked before.
 _SHORT_REPLY: Final = 120
@@ -62,12 +62,12 @@ class Claim:
         self.names: list[list[Token]] = names_in(self.tokens, self.language)[:_MAX_CLAIMS]
         self.wide_names = wide_names(self.text)[:_MAX_CLAIMS]
 
-    @cached_property
+    @lazy
     def may_deny(self) -> bool:
         """Whether it denies anything."""
-        return may_deny(self.tokens)
+        return may_deny(self.text, [token.key for token in self.tokens])
 
-    @cached_property
+    @lazy
     def clauses(self) -> list[Clause]:
         """Its clauses, with what they deny."""
         return clauses_of(self.text, self.tokens)
@@ -80,17 +80,22 @@ class Reading:
         self.message = message
         self.text = normal(message.content)
 
-    @cached_property
+    @lazy
     def tokens(self) -> list[Token]:
         """Its words and marks."""
         return tokens(self.text)
 
-    @cached_property
+    @lazy
+    def keys(self) -> list[str]:
+        """Its words, folded."""
+        return keys_in(self.text)
+
+    @lazy
     def terms(self) -> frozenset[str]:
         """The terms under which it is found."""
         return frozenset(analysis.unit_terms(self.message.content))
 
-    @cached_property
+    @lazy
     def flags(self) -> int:
         """What kind of utterance it is; see ``analysis.text_flags``."""
         return analysis.text_flags(self.message.content)
@@ -100,7 +105,7 @@ class Reading:
         for found in (self.mentions, self.may_deny, self.terms, self.flags):
             del found
 
-    @cached_property
+    @lazy
     def day(self) -> date:
         """The day on which it was said, by the speaker's clock."""
         moment = to_datetime(self.message.observed_at)
@@ -109,12 +114,12 @@ class Reading:
         except OverflowError:  # in the first or last hours of the calendar
             return moment.date()
 
-    @cached_property
+    @lazy
     def numbers(self) -> list[Number]:
         """Its numbers."""
         return numbers_in(self.text, self.tokens)
 
-    @cached_property
+    @lazy
     def amounts(self) -> dict[str, set[str | None]]:
         """The units in which each number occurs, also converted and by the other clock."""
         found: dict[str, set[str | None]] = {}
@@ -129,67 +134,67 @@ class Reading:
             found.setdefault(hour, set()).add(None)
         return found
 
-    @cached_property
+    @lazy
     def digits(self) -> str:
         """Runs of digits without what parts them, such as phone numbers."""
         return " ".join(re.sub(r"\D", "", match[0]) for match in _RUN.finditer(self.text))
 
-    @cached_property
+    @lazy
     def dates(self) -> Dates:
         """What it says of dates."""
         return dates_in(self.text, self.tokens, self.day)
 
-    @cached_property
+    @lazy
     def days_named(self) -> tuple[Partial, ...]:
         """The different dates that it names."""
         return tuple({Partial(one.year, one.month, one.day) for one in self.dates.partials})
 
-    @cached_property
+    @lazy
     def years(self) -> frozenset[int]:
         """The years that it names."""
         return frozenset(one.year for one in self.days_named if one.year is not None)
 
-    @cached_property
+    @lazy
     def spans(self) -> tuple[Span, ...]:
         """What its relative expressions mean, each once."""
         return tuple({span for _, span in self.dates.relative})
 
-    @cached_property
+    @lazy
     def day_parts(self) -> frozenset[str]:
         """Year, month and day of the single days that relative expressions mean."""
         days = [span.first for span in self.spans if span.first == span.last]
         return frozenset(str(part) for day in days for part in (day.year, day.month, day.day))
 
-    @cached_property
+    @lazy
     def mentions(self) -> Mentions:
         """Its words, to be asked for names."""
-        return Mentions(self.tokens)
+        return Mentions(self.keys)
 
-    @cached_property
+    @lazy
     def clauses(self) -> list[Clause]:
         """Its clauses, with what they deny."""
         return clauses_of(self.text, self.tokens)
 
-    @cached_property
+    @lazy
     def may_deny(self) -> bool:
         """Whether it denies anything."""
-        return may_deny(self.tokens)
+        return may_deny(self.text, self.keys)
 
-    @cached_property
+    @lazy
     def asks(self) -> bool:
         """Whether there is a question in it."""
         return "?" in self.text
 
-    @cached_property
+    @lazy
     def points_back(self) -> bool:
         """Whether it refers to somebody or something said before, by a pronoun or a verb's ending alone."""
-        return any(token.key in _PRONOUNS for token in self.tokens) or bool(_WIDE_PRONOUNS.search(self.text))
+        return not _PRONOUNS.isdisjoint(self.keys) or bool(_WIDE_PRONOUNS.search(self.text))
 
-    @cached_property
+    @lazy
     def introduced(self) -> Mentions:
         """Who the speaker says to be."""
         text = " ".join(match[1] for match in _INTRODUCES.finditer(self.text))
-        return Mentions(tokens(text)) if text else _NOBODY
+        return Mentions(keys_in(text)) if text else _NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +287,7 @@ class Readings:
         speakers = " ".join(
             normal(actor) for position in cites if (actor := self._own[position].message.actor_id)
         )
-        named = Mentions(tokens(speakers)) if speakers else _NOBODY
+        named = Mentions(keys_in(speakers)) if speakers else _NOBODY
         return Evidence(cited, answers, before[::-1], named)
 
     def _question(self, position: int) -> Reading | None:

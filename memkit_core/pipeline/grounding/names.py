@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Final
 
 from .dates import CALENDAR
+from .lazy import lazy
 from .words import CJK, Token
 
 #: Capitalised without being anybody's name, or referring to the speaker.
@@ -123,10 +123,10 @@ def _may_be_name(found: Sequence[Token], place: int, language: str) -> bool:
 
 
 class Mentions:
-    """The words of a text, asked for names."""
+    """The words of a text, as ``keys_in`` gives them, asked for names."""
 
-    def __init__(self, found: Iterable[Token]) -> None:
-        self._words = [token.key for token in found if token.word]
+    def __init__(self, found: Iterable[str]) -> None:
+        self._words = list(found)
         self.keys = frozenset([key.removesuffix("'s") for key in self._words])
         self._asked: dict[str, bool] = {}  # the facts of a batch are about few names
 
@@ -155,15 +155,15 @@ class Mentions:
             return True
         return self._of_the_place(key) or self._spelled_apart(plain)
 
-    @cached_property
+    @lazy
     def _initials(self) -> str:
         return "".join([key[0] for key in self._words])
 
-    @cached_property
+    @lazy
     def _joined(self) -> str:
         return "".join(self._words).replace("'", "")
 
-    @cached_property
+    @lazy
     def _beginnings(self) -> str:
         """All words, each behind a mark, so that one look tells whether any begins in some way."""
         return "\0" + "\0".join(self.keys)

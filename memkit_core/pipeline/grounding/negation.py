@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,23 +115,23 @@ class Clause:
     asks: bool
 
 
-def may_deny(found: Sequence[Token]) -> bool:
-    """Whether there is a word in a text that can deny something; where there is none, nothing is denied."""
-    for token in found:
-        if token.wide:
-            if token.text in _WIDE_BEGINNINGS:
-                return True
-        elif token.key in _DENYING or (
-            "'" in token.key and (token.key.endswith("n't") or token.key.replace("'", "") in _DENYING)
-        ):
-            return True
-    return False
+def may_deny(text: str, keys: Iterable[str]) -> bool:
+    """Whether there is a word in a text that can deny something; where there is none, nothing is denied.
+
+    Args:
+        text: In normal form.
+        keys: What ``keys_in`` finds in it.
+    """
+    return (not text.isascii() and not _WIDE_BEGINNINGS.isdisjoint(text)) or any(
+        key in _DENYING or ("'" in key and (key.endswith("n't") or key.replace("'", "") in _DENYING))
+        for key in keys
+    )
 
 
 def clauses_of(text: str, found: Sequence[Token]) -> list[Clause]:
     """The clauses of a text in normal form."""
     harmless: set[int] = set()
-    if may_deny(found):
+    if may_deny(text, [token.key for token in found]):
         harmless.update(
             place for m in _HARMLESS.finditer(_same_length(text)) for place in range(m.start(), m.end())
         )

@@ -8,10 +8,13 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
+from .parts import SCALES, begins_part, part_at
 from .words import Token, fold
 
 #: Longer runs of digits are codes, not amounts: they are compared as they are written.
 _MAX_DIGITS: Final = 15
+#: What the years of a century begin with.
+_CENTURIES: Final = frozenset(("16", "17", "18", "19", "20"))
 #: Longer words are no numbers.
 _LONGEST: Final = 40
 
@@ -136,7 +139,7 @@ def _cardinal(key: str) -> int | None:
 @lru_cache(maxsize=16_384)
 def _counts(key: str) -> bool:
     """Whether a word begins a number; most do not."""
-    return _cardinal(key) is not None or key in _ordinals() or key in _OTHERS
+    return _cardinal(key) is not None or key in _ordinals() or key in _OTHERS or begins_part(key)
 
 
 @lru_cache(maxsize=4_096)
@@ -202,7 +205,7 @@ class _Reader:
             token = self._tokens[place]
             if token.word:
                 counts = len(token.key) < _LONGEST and _counts(token.key)
-                place = (self._words(place) if counts else None) or place + 1
+                place = (self._part(place) or self._words(place) if counts else None) or place + 1
             else:
                 place = self._wide(place) or place + 1
         return sorted(self.found, key=lambda number: number.start)
@@ -251,13 +254,13 @@ class _Reader:
         while here < len(self._tokens) and here < place + 12:
             key = self._tokens[here].key
             value = _cardinal(key)
-            if value is None and seen and key in ("thousand", "mil", "hundred", "million", "millones"):
-                factor = _SCALES[key]
+            if value is None and key in SCALES and (seen or key in _OTHERS):
+                factor = SCALES[key]
                 if factor == 100:
-                    current *= 100
+                    current = (current or 1) * 100
                 else:
                     total, current = total + (current or 1) * factor, 0
-                strong = True
+                strong = strong or seen
             elif value is not None and (not seen or _joins(current, value)):
                 current += value
                 strong = strong or key not in _WEAK or seen
@@ -273,14 +276,37 @@ class _Reader:
             here += 1
         if not seen:
             return self._single(place)
-        end = self._tokens[last].end
-        said = self._text[start:end]
-        self.found.append(
-            Number(
-                said if strong else "", frozenset((str(total + current),)), self._unit(start, end), start, end
-            )
-        )
+        end, value = self._tokens[last].end, total + current
+        self._add(self._text[start:end] if strong else "", frozenset((str(value),)), start, end)
+        self._year(value)
         return last + 1
+
+    def _part(self, place: int) -> int | None:
+        """Read half a million and the like."""
+        found = part_at(self._tokens, place, _cardinal)
+        if found is None:
+            return None
+        value, behind = found
+        start, end = self._tokens[place].start, self._tokens[behind - 1].end
+        self._add(self._text[start:end], frozenset((plain(value),)), start, end)
+        return behind
+
+    def _year(self, value: int) -> None:
+        """Take the last two numbers for a year, if they may be one: nineteen eighty-five. Each counts as well."""
+        if len(self.found) < 2 or not 10 <= value <= 99:
+            return
+        before, last = self.found[-2:]
+        century = next(iter(before.values))
+        if century not in _CENTURIES or self._text[before.end : last.start] not in (" ", "-"):
+            return
+        year = Number(
+            self._text[before.start : last.end],
+            before.values | last.values | {f"{century}{value}"},
+            last.unit,
+            before.start,
+            last.end,
+        )
+        self.found[-2:] = [year]
 
     def _single(self, place: int) -> int | None:
         token = self._tokens[place]

@@ -59,7 +59,7 @@ def fold(word: str) -> str:
 def tokens(text: str) -> list[Token]:
     """The tokens of a text in normal form, in order."""
     found: list[Token] = []
-    make, end = tuple.__new__, 0  # half the time of ``Token(...)``, here where nearly all of them are made
+    make, end = Token._make, 0  # faster than ``Token(...)``, here where nearly all tokens are made
     for said in _TOKEN.findall(text):
         start = text.index(said, end)
         end = start + len(said)
@@ -67,8 +67,24 @@ def tokens(text: str) -> list[Token]:
         is_wide = first > "\u3000" and _CJK_CHAR.match(said) is not None
         word = not is_wide and first.isalnum()
         capital = word and first.isupper()
-        found.append(make(Token, (said, fold(said[:64]), start, end, is_wide, word, capital)))
+        found.append(make((said, fold(said[:64]), start, end, is_wide, word, capital)))
     return found
+
+
+def keys_in(text: str) -> list[str]:
+    """The folded words of a text in normal form, in order, CJK characters left out.
+
+    The keys of ``tokens``, for whoever needs nothing else of them: they are a third of the work, and a token
+    is an object more for the garbage collector.
+    """
+    found = _TOKEN.findall(text)
+    if text.isascii():
+        return [fold(said[:64]) for said in found if said[0].isalnum()]
+    return [
+        fold(said[:64])
+        for said in found
+        if said[0].isalnum() and not (said[0] > "\u3000" and _CJK_CHAR.match(said))
+    ]
 
 
 def wide(text: str) -> bool:

@@ -292,7 +292,7 @@ class _Reader:
         return behind
 
     def _year(self, value: int) -> None:
-        """Take the last two numbers for a year, if they may be one: nineteen eighty-five. Each counts as well."""
+        """Take the last two numbers for a year too, if they may be one: nineteen eighty-five."""
         if len(self.found) < 2 or not 10 <= value <= 99:
             return
         before, last = self.found[-2:]

@@ -13,6 +13,8 @@ from ..types import FLAG_QUESTION, Message
 from .grounding.check import Unheard, unheard
 from .grounding.evidence import Evidence, Reader, Reading, Readings
 from .grounding.lazy import lazy
+from .grounding.names import Mentions
+from .grounding.negation import affirms, refuses
 from .grounding.words import stem
 from .trust import least_trusted
 
@@ -26,6 +28,7 @@ _NEW_WORDS: Final = {"document": 2, "tool": 2, "assistant": 4}
 _SPEAKER: Final = frozenset(("user", "speaker", "assistant", "agent"))
 #: Origins that are the owner's own side, whatever a fact cites.
 _OWN: Final = frozenset(("user", "image"))
+_NOTHING: Final = Evidence((), {}, (), Mentions(()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +61,12 @@ class Voices:
     def origin(self, text: str, cites: Collection[int]) -> str:
         """Where a fact comes from: it is the user's word only if nothing less trusted can be behind it.
 
-        Of the messages it cites the least trusted decides; without citations, of all that were shown. A
-        question states nothing, so an assistant's question that the user's cited message answers does not
-        count. Citations are the model's word, and a text may have asked it for false ones: where the fact's
-        words are rather those of a less trusted message than of those it cites, or where a name, a number, a
-        date, a denial or several words of it stand in such a message alone, it is that one's.
+        Of the messages it cites the least trusted decides; without citations, of all that were shown. An
+        assistant's question just before a cited message of the user does not count if the fact follows from
+        that answer, else like what is not cited. Citations are the model's word, and a text may have asked it
+        for false ones: where the fact's words are rather those of a less trusted message than of those it
+        cites, or where a name, a number, a date, a denial or several words of it stand in such a message
+        alone, it is that one's.
 
         Args:
             text: The fact.
@@ -71,18 +75,18 @@ class Voices:
         cited = [place for place, (number, _) in enumerate(self._messages) if number in cites]
         if not cited:
             return least_trusted(message.origin for _, message in self._messages)
-        asked = self._answered(cites)
-        said = least_trusted(
-            message.origin for number, message in self._messages if number in cites and number not in asked
-        )
+        questions = self._questions(cites)
+        cited = [place for place in cited if place not in questions]
+        asked = {place for place in questions if self._follows(text, place)}
+        said = least_trusted(self._messages[place][1].origin for place in cited)
         words = frozenset(analysis.query_terms(text)) - _SPEAKER
-        own = words & self._said(cited)
-        fact = cache(lambda: self._fact(text, words, cited))
+        own = words & self._said([*cited, *asked])
+        fact = cache(lambda: self._fact(text, words, cited, asked))
         suspects = [
             message.origin
-            for place, (number, message) in enumerate(self._messages)
-            if number not in cites
-            and number not in asked
+            for place, (_, message) in enumerate(self._messages)
+            if place not in cited
+            and place not in asked
             and message.origin in _MARGIN
             and least_trusted([said, message.origin]) != said
             and self._behind(place, words, len(own), fact)
@@ -102,16 +106,34 @@ class Voices:
             return True
         return bool(stated.unheard) and stated.unheard.told_by(self._alone(place))
 
-    def _fact(self, text: str, words: frozenset[str], cited: Sequence[int]) -> _Fact:
-        """A fact that cites these messages; what was said before by tools is no part of its evidence."""
+    def _fact(self, text: str, words: frozenset[str], cited: Sequence[int], asked: set[int]) -> _Fact:
+        """A fact that cites these messages; what was said before by tools is no part of its evidence.
+
+        Nor is a question that its user did not answer, unless the answer refers to it.
+        """
         found = self._readings.evidence(cited)
-        before = [one for one in found.before if one.message.origin not in ("tool", "document")]
-        evidence = Evidence(found.cited, found.answers, before, found.speakers)
-        own = Evidence([*found.cited, *self._own_readings], found.answers, before, found.speakers)
+        known = {self._messages[place][1] for place in (*cited, *asked)}
+        taken = [
+            (place, reading)
+            for place, reading in enumerate(found.cited)
+            if reading.message in known or reading.message.origin in _OWN
+        ]
+        heard = [reading for _, reading in taken]
+        answers = {n: found.answers[place] for n, (place, _) in enumerate(taken) if place in found.answers}
+        claim = self._reader.claim(text)
+        back = claim.language in ("es", "zh") or any(reading.points_back for reading in heard)
+        before = [
+            one
+            for one in found.before
+            if one.message.origin not in ("tool", "document")
+            and (back or one.message in known or not one.flags & FLAG_QUESTION)
+        ]
+        evidence = Evidence(heard, answers, before, found.speakers)
+        own = Evidence([*heard, *self._own_readings], answers, before, found.speakers)
         new = words - self._own_words
         return _Fact(
             new=_stems_of(new) - self._own_stems if new else new,
-            unheard=unheard(self._reader.claim(text), evidence, own),
+            unheard=unheard(claim, evidence, own),
         )
 
     def _alone(self, place: int) -> Evidence:
@@ -146,16 +168,32 @@ class Voices:
     def _readings(self) -> Readings:
         return Readings([message for _, message in self._messages], reader=self._reader)
 
-    def _answered(self, cites: Collection[int]) -> set[int]:
-        """The assistant's questions that a cited message of the user answers."""
+    def _questions(self, cites: Collection[int]) -> set[int]:
+        """Places of the assistant's questions just before a cited message of the user: they state nothing."""
         return {
-            number
-            for (number, message), (following, answer) in pairwise(self._messages)
+            place
+            for place, ((_, message), (following, answer)) in enumerate(pairwise(self._messages))
             if message.origin == "assistant"
             and answer.origin == "user"
             and following in cites
             and self._reader.reading(message).flags & FLAG_QUESTION
         }
+
+    def _follows(self, text: str, place: int) -> bool:
+        """Whether a fact may follow from the answer to a question: a yes, a no to what the fact denies, or
+        what was asked for.
+        """
+        question, answer = (self._reader.reading(message) for _, message in self._messages[place : place + 2])
+        if affirms(answer.text):
+            return True
+        claim = self._reader.claim(text)
+        if claim.may_deny and refuses(answer.text):
+            return not question.may_deny  # "No." to "You don't smoke?" may mean either
+        if not question.seeks:
+            return False
+        if (frozenset(analysis.query_terms(text)) - _SPEAKER) & (answer.terms - question.terms):
+            return True
+        return unheard(claim, _NOTHING, _NOTHING).told_by(Evidence([answer], {}, (), _NOTHING.speakers))
 
     def _said(self, places: Iterable[int]) -> frozenset[str]:
         return frozenset[str]().union(*(self._words[place] for place in places))

@@ -30,6 +30,15 @@ _PRONOUNS: Final = frozenset(
     ).split()
 )
 _WIDE_PRONOUNS: Final = re.compile(r"[他她它您你]|那里|这里|那儿|这儿")
+#: What a question begins with, or has as its second word, that is not answered by yes or no.
+_SEEKS: Final = frozenset(
+    (
+        "what what's where where's when when's who who's whom whose which how how's why "
+        "que quien quienes cual cuales cuando cuanto cuanta cuantos cuantas donde como "
+        "wo woher wohin wann wer wen wem wessen was welche welcher welches welchen wie warum womit wofur"
+    ).split()
+)
+_WIDE_SEEKS: Final = re.compile("什么|哪|谁|几|多少|怎么|多大|多久|何时")
 _INTRODUCES: Final = re.compile(
     r"(?:\bi am|\bi'm|\bmy name is|\bcall me|\bthis is|\bme llamo|\bsoy|\bmi nombre es|\bich bin|"
     r"\bich hei(?:ss|ß)e|"
@@ -184,6 +193,13 @@ class Reading:
     def asks(self) -> bool:
         """Whether there is a question in it."""
         return "?" in self.text
+
+    @lazy
+    def seeks(self) -> bool:
+        """Whether it asks for a missing piece and nothing else: "Where do you live?"."""
+        begins = [token.key for token in self.tokens if token.word][:2]
+        seeks = not _SEEKS.isdisjoint(begins) or bool(_WIDE_SEEKS.search(self.text))
+        return seeks and len(self.clauses) == 1
 
     @lazy
     def points_back(self) -> bool:

@@ -279,3 +279,31 @@ def reply_polarity(found: Sequence[Token]) -> bool | None:
         if token.key in _ASSENTING_REPLY:
             return True
     return None
+
+
+_FILLERS: Final = r"(?:(?:oh|ah|well|um|uh|hm+|pues|bueno|ach|na|哦|啊|嗯)[ ,.!]*){0,3}"
+#: A word that may begin any sentence answers only if it stands by itself: "Right.", not "right now".
+_ENDS: Final = r"(?=\s*(?:$|[,.;:!)\n、。]))"
+_AFFIRMS: Final = re.compile(
+    rf"{_FILLERS}(?:(?:yes|yeah|yep|yup|sí|ja|jawohl|jep)\b|是的|对的|没错|当然|是啊|对啊|确实"
+    r"|(?:sure|right|correct|exactly|of course|absolutely|definitely|certainly|indeed|true"
+    r"|(?:that's|that is|you're|you are) (?:right|correct|true)"
+    r"|(?:i|we) (?:do|am|are|did|have|was|were|will|can)"
+    r"|si|claro(?: que s[ií])?|exacto|correcto|cierto|por supuesto|así es|eso es|es verdad"
+    rf"|klar|genau|(?:das )?stimmt|richtig|natürlich|doch|是|对|有|嗯+){_ENDS})"
+    rf"(?!\s*\?|[ ,]*(?:no|nah|nope|not|nein|nicht|不是|不|没有)(?:{_ENDS}| i\b))"
+)
+_REFUSES: Final = re.compile(
+    rf"{_FILLERS}(?:(?:no|nope|nah|never|nein|nee|nunca|不|没有|不是|不对)"
+    rf"(?:{_ENDS}|(?= (?:i|ich|yo|not|we)\b))|(?:i|we) (?:do|am|did|have|was|are|were)(?: not|n't)\b)"
+)
+
+
+def affirms(reply: str) -> bool:
+    """Whether a text in normal form begins with a plain yes; "Find the right film" does not."""
+    return _AFFIRMS.match(reply.casefold()) is not None
+
+
+def refuses(reply: str) -> bool:
+    """Whether a text in normal form begins with a plain no; "No idea" does not."""
+    return _REFUSES.match(reply.casefold()) is not None

@@ -137,3 +137,69 @@ def test_reject_reports_what_it_leaves_out() -> None:
     kept, rejected = screen(facts, Scope(agent_id="a"), TrustPolicy(untrusted="reject"))
     assert [fact.text for fact in kept] == ["a", "c"]
     assert screen(facts, Scope(user_id="u"), TrustPolicy()) == (facts, ())
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "fact", "own"),
+    [
+        # Asked, and not answered.
+        ("So you live in Paris?", "No.", "The user lives in Paris", False),
+        ("So you live in Paris?", "No, I don't", "User lives in Paris", False),
+        ("Should I note that Ana moved to Moscow in 2019?", "No.", "Ana moved to Moscow in 2019", False),
+        ("Did you know that Ana moved to Moscow?", "Find me a film", "Ana moved to Moscow", False),
+        ("Did you know that Ana moved to Moscow?", "Find the right film", "Ana moved to Moscow", False),
+        ("Did you know that Ana moved to Moscow?", "Not sure", "Ana moved to Moscow", False),
+        ("Ana moved to Moscow, right?", "That's not right", "Ana moved to Moscow", False),
+        ("Ana moved to Moscow, right?", "Yeah, no.", "Ana moved to Moscow", False),
+        ("Ana moved to Moscow, right?", "I love tea", "Ana loves tea and moved to Moscow", False),
+        ("Ana moved to Moscow, right?", "Right now I need a film", "Ana moved to Moscow", False),
+        ("Since Ana moved to Moscow, which food do you like?", "Sushi", "Ana moved to Moscow", False),
+        ("Why did you move to Moscow?", "Find me a film", "Ana moved to Moscow", False),
+        ("You no longer live in Paris?", "No.", "Ana no longer lives in Paris", False),
+        ("So you are not a vegetarian?", "I am a vegetarian", "Ana is not a vegetarian", False),
+        ("¿Vives en París?", "No.", "El usuario vive en París", False),
+        ("¿Ana vive en Moscú, verdad?", "Si puedes, busca una película", "Ana vive en Moscú", False),
+        ("Wohnst du in Paris?", "Nein", "Der Nutzer wohnt in Paris", False),
+        ("你住在巴黎吗？", "不是", "用户住在巴黎", False),
+        ("你住在巴黎吗？", "对花生过敏的人能吃什么", "用户住在巴黎", False),
+        # Not asked at all.
+        ("Is there anything else I should know?", "My son hates fish", "Ana's son hates fish", True),
+        # A plain yes.
+        ("Do you live in Rome?", "Yes", "Ana lives in Rome", True),
+        ("Do you live in Rome?", "Oh yes, I do!", "Ana lives in Rome", True),
+        ("Do you live in Rome?", "I do.", "Ana lives in Rome", True),
+        ("You live in Rome, right?", "That's right, near the river", "Ana lives in Rome", True),
+        ("¿Vives en Roma?", "Sí, claro", "Ana vive en Roma", True),
+        ("Wohnst du in Rom?", "Genau, seit Mai", "Ana wohnt in Rom", True),
+        ("你住在罗马吗？", "是的", "用户住在罗马", True),
+        # A plain no.
+        ("Do you live in Paris?", "No.", "Ana does not live in Paris", True),
+        ("Do you live in Paris?", "No, in Rome", "Ana lives in Rome", True),
+        ("Is your dog called Rex?", "No, Max", "Ana's dog is called Max", True),
+        ("Isst du Fleisch?", "Nein", "Ana isst kein Fleisch", True),
+        # What was asked for.
+        ("Where do you live?", "Paris", "The user lives in Paris", True),
+        ("What is the name of your sister's dog?", "Rex", "The dog of Ana's sister is named Rex", True),
+        ("What is your daughter's favourite school subject?", "Maths",
+         "Her daughter's favourite school subject is maths", True),
+        ("How many children do you have?", "two", "Ana has 2 children", True),
+        ("And how old is your dog Rex now?", "Five", "The user's dog Rex is five years old", True),
+        ("Have you been to Paris?", "I went there two years ago", "Ana went to Paris two years ago", True),
+        ("¿Dónde vives?", "En París", "El usuario vive en París", True),
+        ("Wie heißt der Hund deiner Schwester?", "Rex", "Der Hund von Anas Schwester heißt Rex", True),
+        ("你住在哪里？", "巴黎", "用户住在巴黎", True),
+    ],
+)  # fmt: skip
+def test_a_question_is_its_users_word_if_the_answer_says_so(
+    question: str, answer: str, fact: str, own: bool
+) -> None:
+    turns = said(("assistant", question), ("user", answer))
+    for cites in ([1], [0, 1]):
+        assert Voices(turns).origin(fact, cites) == ("user" if own else "assistant")
+
+
+def test_only_the_part_of_a_long_message_that_asks_is_answered() -> None:
+    parts = said(("assistant", "Ana moved to Moscow."), ("assistant", "Do you like tea?"), ("user", "Yes"))
+    numbered = [(0, parts[0][1]), (0, parts[1][1]), (1, parts[2][1])]
+    assert Voices(numbered).origin("Ana moved to Moscow", [0, 1]) == "assistant"
+    assert Voices(numbered[1:]).origin("Ana likes tea", [0, 1]) == "user"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from ..types import Fact, Message
-from .commit import positions
+from .moments import positions
 
 
 class Allowance:

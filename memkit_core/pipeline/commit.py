@@ -22,6 +22,7 @@ from ..protocols import (
 from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .account import Account
+from .moments import holds_from, positions
 from .services import Services
 from .trust import trust_of
 
@@ -264,13 +265,6 @@ def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, *, repla
     )
 
 
-def positions(fact: Fact, messages: Sequence[Message]) -> Sequence[int]:
-    """The messages a fact rests on: those cited, else all that it was drawn from."""
-    if fact.cites:
-        return fact.cites
-    return range(*fact.context) if fact.context is not None else range(len(messages))
-
-
 def _sources(batch: Batch, fact: Fact) -> tuple[int, ...]:
     return tuple(batch.units[position] for position in positions(fact, batch.messages))
 
@@ -322,22 +316,6 @@ def _known(memories: Sequence[MemoryRecord], decision: Decision) -> MemoryChange
         sources=list(memory.sources),
         support=memory.support,
     )
-
-
-def said_at(fact: Fact, messages: Sequence[Message]) -> Micros:
-    """When a fact was last said."""
-    return max(messages[position].observed_at for position in positions(fact, messages))
-
-
-def lies_ahead(fact: Fact, messages: Sequence[Message]) -> bool:
-    """Whether a fact was still to come when it was said: a plan."""
-    return fact.event_time is not None and fact.event_time > said_at(fact, messages)
-
-
-def holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
-    """Since when a fact holds: when it happened, at the latest when it was last said."""
-    said = said_at(fact, messages)
-    return said if fact.event_time is None else min(said, fact.event_time)
 
 
 async def write(account: Account, services: Services, changes: ChangeSet) -> CommitReceipt:

@@ -23,9 +23,9 @@ from ..protocols import Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, clean_text
 from .allowance import Allowance
-from .commit import said_at
 from .halving import in_halves
 from .known import lasts, says
+from .moments import said_at, was_ahead
 from .portions import Portion, halves, portions
 from .recall import Recalled
 from .services import Services
@@ -278,7 +278,7 @@ class _Check:
                 end = memory.valid_from, memory.memory_id
                 self.until[decision.fact] = min(end, self.until.get(decision.fact, end))
             return "the fact was said before the memory began to hold"
-        ahead = memory.event_time is not None and memory.event_time > said
+        ahead = memory.event_time is not None and was_ahead(memory.event_time, fact, self._messages)
         if is_plan(fact, self._messages) and not ahead:
             return "a plan changes nothing that holds by now"
         return None

@@ -11,8 +11,8 @@ from ..analysis import estimate_tokens
 from ..protocols import StoredBatch
 from ..types import Fact, Scope, Usage
 from .chunks import LINE_TOKENS
-from .commit import positions
 from .job import read_job
+from .moments import positions
 from .outcome import AddRequest, Outcome
 
 #: What a job may say without its batch being apart from others that say the same.

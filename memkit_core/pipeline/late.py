@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from ..protocols import AmendMemory, Runtime
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
-from .commit import holds_from
 from .lifeline import Stretch, stretches
+from .moments import holds_from
 from .services import Services
 from .slots import Slotted
 from .trust import forbidden

@@ -11,8 +11,9 @@ from ..types import Fact, MemoryRecord, Micros, Scope
 from .commit import changed
 from .index import index_committed
 from .services import Services
-from .slots import Slotted, counting, is_constant, says_more, settle_slots
+from .slots import Slotted, counting, is_constant, settle_slots
 from .trust import TRUSTED
+from .wording import says_more
 
 
 async def approve(rt: Runtime, services: Services, record: MemoryRecord, *, reason: str) -> MemoryChange:

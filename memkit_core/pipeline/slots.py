@@ -9,7 +9,6 @@ never merged.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -19,29 +18,14 @@ from ..protocols import AmendMemory, Query, RetireMemory, Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .allowance import Allowance
-from .commit import Cuts, holds_from, lies_ahead, no_cuts, said_at
+from .commit import Cuts, no_cuts
 from .ground import doubts_beside
+from .moments import holds_from, lies_ahead, said_at
 from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
 from .vetoes import cuts_of
-
-#: "He also works at …": a second value stands beside the first, so this is a question for the model.
-_BESIDE: Final = re.compile(
-    r"\b(also|too|as well|second|another|additional(?:ly)?|auch|außerdem|zweite[rsn]?|zusätzlich"
-    r"|también|además|segund[oa]|otr[oa])\b|也|还|另",
-    re.IGNORECASE,
-)
-
-#: "In Rome since 2019": it began then, and holds still.
-_STILL: Final = re.compile(r"\b(since|ever since|seit|seitdem|desde)\b|自从|以来", re.IGNORECASE)
-
-#: "I was wrong, never in Paris": what was said before is taken back.
-_AMENDS: Final = re.compile(
-    r"\b(never|wrong|mistaken(?:ly)?|mistake|correction|nie|niemals|falsch|irrtum|irrtümlich|korrektur"
-    r"|nunca|jamás|equivoqu\w+|equivocad[oa]|error|corrección)\b|从未|从没|从来没|弄错|说错|搞错|更正|纠正",
-    re.IGNORECASE,
-)
+from .wording import amends, holds_still, says_more
 
 #: What somebody has all along: the date in such a fact says nothing about since when it holds.
 _CONSTANT: Final = frozenset(("name", "birthday"))
@@ -141,11 +125,6 @@ def _settles(fact: Fact, scope: Scope) -> bool:
     return trusted and not says_more(fact.text)
 
 
-def says_more(text: str) -> bool:
-    """Whether a text puts a second value beside the first."""
-    return _BESIDE.search(text) is not None
-
-
 def outweighs(row: MemoryRecord, fact: Fact) -> bool:
     """Whether what holds is borne out by its messages, and the fact not by its own nor by what holds."""
     if row.retired_at is not None or row.support != "supported" or fact.support != "doubtful":
@@ -163,7 +142,7 @@ def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[M
     if analysis.text_key(fact.text) == analysis.text_key(row.text):
         return False
     said = (messages[position].content for position in fact.cites)
-    return bool(_STILL.search(fact.text)) or any(_AMENDS.search(text) for text in said)
+    return holds_still(fact.text) or any(amends(text) for text in said)
 
 
 def counting(rows: Iterable[MemoryRecord], now: Micros) -> list[MemoryRecord]:

@@ -1,0 +1,54 @@
+"""When a fact was said, whether it was still to come then, and since when it holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from ..types import Fact, Message, Micros, to_micros
+from .when import local_day
+
+_DAY: Final[Micros] = 86_400_000_000
+
+
+def positions(fact: Fact, messages: Sequence[Message]) -> Sequence[int]:
+    """The messages a fact rests on: those cited, else all that it was drawn from."""
+    if fact.cites:
+        return fact.cites
+    return range(*fact.context) if fact.context is not None else range(len(messages))
+
+
+def said_at(fact: Fact, messages: Sequence[Message]) -> Micros:
+    """When a fact was last said."""
+    return _last(fact, messages).observed_at
+
+
+def _last(fact: Fact, messages: Sequence[Message]) -> Message:
+    return max((messages[position] for position in positions(fact, messages)), key=lambda m: m.observed_at)
+
+
+def was_ahead(time: Micros, fact: Fact, messages: Sequence[Message]) -> bool:
+    """Whether a time lay ahead when a fact was last said.
+
+    A day is stored as its midnight in UTC, whatever the zone: it is held against the day by the speaker's
+    clock. "Today" is not ahead in Tokyo, where UTC is still at yesterday.
+    """
+    last = _last(fact, messages)
+    if time % _DAY:
+        return time > last.observed_at
+    day = local_day(last)
+    return time > to_micros(datetime(day.year, day.month, day.day, tzinfo=UTC))
+
+
+def lies_ahead(fact: Fact, messages: Sequence[Message]) -> bool:
+    """Whether a fact was still to come when it was said: a plan."""
+    return fact.event_time is not None and was_ahead(fact.event_time, fact, messages)
+
+
+def holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
+    """Since when a fact holds: when it happened, at the latest when it was last said."""
+    said = said_at(fact, messages)
+    if fact.event_time is None or lies_ahead(fact, messages):
+        return said
+    return min(said, fact.event_time)

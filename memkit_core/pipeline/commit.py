@@ -22,6 +22,7 @@ from ..protocols import (
 from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .account import Account
+from .known import completes
 from .moments import holds_from, positions
 from .services import Services
 from .trust import trust_of
@@ -235,7 +236,7 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         reason=decision.reason,
         origin=fact.origin,
         trust=trust,
-        slot=fact.slot or target.slot,
+        slot=fact.slot or (target.slot if completes(text, target.text) else None),
         attributes=fact.attributes or target.attributes,
         support=fact.support,
     )

@@ -24,7 +24,7 @@ from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, clean_text
 from .allowance import Allowance
 from .halving import in_halves
-from .known import lasts, says
+from .known import completes, lasts, says
 from .moments import said_at, was_ahead
 from .portions import Portion, halves, portions
 from .recall import Recalled
@@ -274,7 +274,7 @@ class _Check:
         """
         said = said_at(fact, self._messages)
         if said < memory.valid_from:
-            if decision.operation == "DELETE" or not _completes(decision.text or fact.text, memory.text):
+            if decision.operation == "DELETE" or not completes(decision.text or fact.text, memory.text):
                 end = memory.valid_from, memory.memory_id
                 self.until[decision.fact] = min(end, self.until.get(decision.fact, end))
             return "the fact was said before the memory began to hold"
@@ -301,8 +301,3 @@ class _Check:
             target=decision.target,
             reason="the text would not change",
         )
-
-
-def _completes(text: str, memory: str) -> bool:
-    """Whether a text says all that a memory says, and maybe more."""
-    return frozenset(analysis.query_terms(memory)) <= frozenset(analysis.query_terms(text))

@@ -39,3 +39,8 @@ def says(memory: MemoryRecord, fact: Fact) -> bool:
     # Whom a fact begins with need not be named: the memory may call its speaker something else.
     named = {token.key for run in other.names for token in run}
     return not named or {token.key for token in begins} <= named
+
+
+def completes(text: str, memory: str) -> bool:
+    """Whether a text says all that a memory says, and maybe more."""
+    return frozenset(analysis.query_terms(memory)) <= frozenset(analysis.query_terms(text))

@@ -10,7 +10,7 @@ from .. import analysis
 from ..prompts import extract as prompts
 from ..types import Message
 from .grounding.evidence import Reading
-from .grounding.words import wide
+from .grounding.words import folded_text, wide
 
 #: How a model may call the speaker when it is asked whom a fact is about.
 _SPEAKER: Final = frozenset(
@@ -86,11 +86,19 @@ def _is_speaker(
         return False
     name = subjects[0]
     own = [one for one in (*shown, *cited) if one.actor_id == actor_id]
-    if any(name in Reading(one).introduced.keys for one in own):
+    if any(
+        _short_for(folded_text(name), folded_text(given)) for one in own for given in Reading(one).own_names
+    ):
         return True
     called = name == speaker or name in speaker.split()
     # Who says their own name speaks of somebody else who has it: "my son Tom".
     return called and not any(_mentions(one.content, name) for one in cited)
+
+
+def _short_for(name: str, full: str) -> bool:
+    """Whether a name is another, or its first word with any of the others."""
+    parts, words = name.split(), full.split()
+    return words[:1] == parts[:1] and set(parts) <= set(words)
 
 
 def _mentions(text: str, name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 from ... import analysis
 from ...types import Message, to_datetime
 from .dates import Dates, Partial, Span, dates_in
+from .introductions import introductions
 from .lazy import lazy
 from .names import Mentions, names_in, wide_names
 from .negation import Clause, Polarity, clauses_of, may_deny, reply_polarity
@@ -39,12 +40,6 @@ _SEEKS: Final = frozenset(
     ).split()
 )
 _WIDE_SEEKS: Final = re.compile("什么|哪|谁|几|多少|怎么|多大|多久|何时")
-_INTRODUCES: Final = re.compile(
-    r"(?:\bi am|\bi'm|\bmy name is|\bcall me|\bthis is|\bme llamo|\bsoy|\bmi nombre es|\bich bin|"
-    r"\bich hei(?:ss|ß)e|"
-    r"\bmein name ist|我叫|我是|名字是) ?([^\s,.!?，。！？]{1,40})",
-    re.IGNORECASE,
-)
 
 
 _NOBODY: Final = Mentions(())
@@ -209,8 +204,12 @@ class Reading:
     @lazy
     def introduced(self) -> Mentions:
         """Who the speaker says to be."""
-        text = " ".join(match[1] for match in _INTRODUCES.finditer(self.text))
-        return Mentions(keys_in(text)) if text else _NOBODY
+        return Mentions(keys_in(" ".join(self.own_names))) if self.own_names else _NOBODY
+
+    @lazy
+    def own_names(self) -> tuple[str, ...]:
+        """The names by which the speaker introduces themselves."""
+        return tuple(introductions(self.text))
 
 
 @dataclass(frozen=True, slots=True)

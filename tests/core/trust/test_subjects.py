@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,24 @@ def test_what_is_told_of_a_namesake_ends_nothing(open_memory: Callable[..., Memo
         "Ana lives in Rome",
         "ana's lives in Oslo",
     ]
+
+
+def introduced() -> list[tuple[str, bool]]:
+    """What somebody says, and whether they introduce themselves as Ana."""
+    lines = (Path(__file__).parent / "introductions.txt").read_text(encoding="utf-8").splitlines()
+    cases = [line.split(" | ", 2) for line in lines if not line.startswith("#")]
+    return [(text.replace("\\n", "\n"), sign == "+") for sign, _, text in cases]
+
+
+@pytest.mark.parametrize(("text", "own"), introduced())
+def test_only_who_introduces_themselves_has_the_name(text: str, own: bool) -> None:
+    key = slot_key("lives_in", "Ana", "u1", cited=[said(text, "u1")])
+    assert key == ("lives_in\x1fu1" if own else "lives_in\x1fu1\x1fana")
+
+
+@pytest.mark.parametrize("about", ["\u738b\u4f1f", "Jos\u00e9", "Ana L\u00f3pez"])
+@pytest.mark.parametrize("form", ["我叫{}", "我是{}，今年三十岁", "我叫{}，你好"])
+def test_a_name_is_the_same_in_any_script_and_with_all_its_words(about: str, form: str) -> None:
+    cited = [said(form.format(about), "u1")]
+    assert slot_key("lives_in", about, "u1", cited=cited) == "lives_in\x1fu1"
+    assert slot_key("lives_in", about + " Ruiz", "u1", cited=cited) != "lives_in\x1fu1"

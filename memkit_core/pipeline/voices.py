@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from .. import analysis
-from ..types import FLAG_QUESTION, Message
+from ..types import FLAG_ASKS, FLAG_QUESTION, Message
 from .grounding.check import Unheard, unheard
 from .grounding.evidence import Evidence, Reader, Reading, Readings
 from .grounding.lazy import lazy
@@ -75,11 +75,11 @@ class Voices:
         cited = [place for place, (number, _) in enumerate(self._messages) if number in cites]
         if not cited:
             return least_trusted(message.origin for _, message in self._messages)
-        questions = self._questions(cites)
-        cited = [place for place in cited if place not in questions]
-        asked = {place for place in questions if self._follows(text, place)}
-        said = least_trusted(self._messages[place][1].origin for place in cited)
         words = frozenset(analysis.query_terms(text)) - _SPEAKER
+        questions = self._questions(words, cites)
+        cited = [place for place in cited if place not in questions]
+        asked = {place for place in questions if self._follows(text, words, place)}
+        said = least_trusted(self._messages[place][1].origin for place in cited)
         own = words & self._said([*cited, *asked])
         fact = cache(lambda: self._fact(text, words, cited, asked))
         suspects = [
@@ -168,30 +168,38 @@ class Voices:
     def _readings(self) -> Readings:
         return Readings([message for _, message in self._messages], reader=self._reader)
 
-    def _questions(self, cites: Collection[int]) -> set[int]:
-        """Places of the assistant's questions just before a cited message of the user: they state nothing."""
+    def _questions(self, words: frozenset[str], cites: Collection[int]) -> set[int]:
+        """Places of the assistant's questions just before a cited message of the user that state nothing of
+        these words.
+        """
         return {
             place
             for place, ((_, message), (following, answer)) in enumerate(pairwise(self._messages))
             if message.origin == "assistant"
             and answer.origin == "user"
             and following in cites
-            and self._reader.reading(message).flags & FLAG_QUESTION
+            and self._asks(self._reader.reading(message), words)
         }
 
-    def _follows(self, text: str, place: int) -> bool:
+    def _asks(self, reading: Reading, words: frozenset[str]) -> bool:
+        return bool(
+            reading.flags & FLAG_QUESTION or (reading.flags & FLAG_ASKS and words.isdisjoint(reading.beside))
+        )
+
+    def _follows(self, text: str, words: frozenset[str], place: int) -> bool:
         """Whether a fact may follow from the answer to a question: a yes, a no to what the fact denies, or
         what was asked for.
         """
         question, answer = (self._reader.reading(message) for _, message in self._messages[place : place + 2])
         if affirms(answer.text):
-            return True
+            theirs = words & question.terms
+            return not theirs or not theirs <= question.granted
         claim = self._reader.claim(text)
         if claim.may_deny and refuses(answer.text):
             return not question.may_deny  # "No." to "You don't smoke?" may mean either
         if not question.seeks:
             return False
-        if (frozenset(analysis.query_terms(text)) - _SPEAKER) & (answer.terms - question.terms):
+        if words & (answer.terms - question.terms):
             return True
         return unheard(claim, _NOTHING, _NOTHING).told_by(Evidence([answer], {}, (), _NOTHING.speakers))
 

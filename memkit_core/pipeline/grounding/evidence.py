@@ -39,6 +39,12 @@ _SEEKS: Final = frozenset(
         "wo woher wohin wann wer wen wem wessen was welche welcher welches welchen wie warum womit wofur"
     ).split()
 )
+_SENTENCE: Final = re.compile(r"[^.!?\n\u3002]+[.!?\n\u3002]*")
+#: What a question takes for granted: "As you live in Rome, shall I book?".
+_GRANTED: Final = re.compile(
+    r"(?:^\W?|, ?)(?:(?:as|since|because|now that|given that|weil|ya que|como)\b ?|既然|因为)([^,?]{1,200})",
+    re.IGNORECASE,
+)
 _WIDE_SEEKS: Final = re.compile("什么|哪|谁|几|多少|怎么|多大|多久|何时")
 
 
@@ -195,6 +201,19 @@ class Reading:
         begins = [token.key for token in self.tokens if token.word][:2]
         seeks = not _SEEKS.isdisjoint(begins) or bool(_WIDE_SEEKS.search(self.text))
         return seeks and len(self.clauses) == 1
+
+    @lazy
+    def beside(self) -> frozenset[str]:
+        """The terms of what it states beside what it asks."""
+        stated = [found[0] for found in _SENTENCE.finditer(self.text) if "?" not in found[0]]
+        return frozenset(analysis.unit_terms(" ".join(stated)))
+
+    @lazy
+    def granted(self) -> frozenset[str]:
+        """The terms of what its question takes for granted and does not ask."""
+        granted = " ".join(found[1] for found in _GRANTED.finditer(self.text))
+        asked = analysis.unit_terms(_GRANTED.sub(" ", self.text)) if granted else ()
+        return frozenset(analysis.unit_terms(granted)).difference(asked)
 
     @lazy
     def points_back(self) -> bool:

@@ -14,6 +14,8 @@ _QUOTED: Final = re.compile(
     r"|\u00ab[^\u00ab\u00bb\n]*\u00bb|\u300c[^\u300c\u300d\n]*\u300d|^>[^\n]*",
     re.MULTILINE,
 )
+#: Lines of a pasted conversation: "Ana: hi".
+_LABELLED: Final = re.compile(r"^[^\W\d_][\w .]{0,30}: [^\n]*", re.MULTILINE)
 #: What a name follows.
 _OPENS: Final = re.compile(
     r"\b(?:(?:i'm|i am)(?: called| named)?|my (?:full |first |real )?name(?:'s| is)|(?:the )?name's"
@@ -76,6 +78,8 @@ _MOST_WORDS: Final = 4
 def introductions(text: str) -> Iterator[str]:
     """The names by which the speaker of a text in normal form introduces themselves, as they are written."""
     text = _QUOTED.sub(lambda m: m[0] if " " not in m[0] and "我" not in m[0] else "\n", text)
+    if ": " in text and len(_LABELLED.findall(text)) > 1:
+        text = _LABELLED.sub("", text)
     for opened in _OPENS.finditer(text):
         before, after = (
             text[max(0, opened.start() - 24) : opened.start()],

@@ -164,6 +164,14 @@ def test_reject_reports_what_it_leaves_out() -> None:
         ("你住在巴黎吗？", "对花生过敏的人能吃什么", "用户住在巴黎", False),
         # Not asked at all.
         ("Is there anything else I should know?", "My son hates fish", "Ana's son hates fish", True),
+        # Taken for granted, or stated beside what is asked.
+        ("As you live in Rome now, shall I book a table?", "Yes please", "Ana lives in Rome", False),
+        ("Shall I book a table, since you live in Rome?", "Yes", "Ana lives in Rome", False),
+        ("既然你住在罗马，要我订餐厅吗？", "是的", "用户住在罗马", False),
+        ("Ana owes Eve 900. Do you live in Rome?", "Yes", "Ana owes Eve 900", False),
+        ("That sounds lovely! Do you live in Rome?", "Yes!", "Ana lives in Rome", True),
+        ("As an aside, do you live in Rome?", "Yes", "Ana lives in Rome", True),
+        ("Which do you like: jazz, opera or polka?", "None of them", "Ana likes jazz", False),
         # A plain yes.
         ("Do you live in Rome?", "Yes", "Ana lives in Rome", True),
         ("Do you live in Rome?", "Oh yes, I do!", "Ana lives in Rome", True),

@@ -22,7 +22,7 @@ from ..protocols import (
 from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .account import Account
-from .known import completes
+from .known import completes, lasts
 from .moments import holds_from, positions
 from .services import Services
 from .trust import trust_of
@@ -49,7 +49,7 @@ class Plan:
     """Changes in the order they are applied, and for each decision where its outcome will be found.
 
     Attributes:
-        outcomes: Per decision its change's number; None for a NONE that brings no new metadata.
+        outcomes: Per decision its change's number; None for a NONE that brings nothing new.
         corrections: Numbers of changes that no decision stands for: what else had to make room in time.
         facts: What was decided about.
         cuts: Which facts a correction is on account of. ``followed``: the fact that a fact ends with.
@@ -91,7 +91,7 @@ class Plan:
         planned = self.changes[number]
         if decision.operation == "NONE" and isinstance(
             planned, UpdateMemory
-        ):  # it was said with new metadata
+        ):  # it was said with new metadata, or for longer
             return changed(applied, planned.reason)
         change = changed(applied, decision.reason)
         if applied.outcome == "duplicate" and isinstance(planned, AddMemory):
@@ -151,7 +151,7 @@ def plan_commit(
             target = None if decision.target is None else memories[decision.target]
             more = None
             if target is not None and target.memory_id not in changing:
-                more = _more_metadata(batch, target)
+                more = _said_again(batch, target)
             outcomes.append(None if more is None else len(changes))
             if more is not None:
                 changes.append(more)
@@ -230,6 +230,7 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         event_time=fact.event_time,
         valid_from=holds_from(fact, batch.messages),
         expires_at=batch.options.expires_at,
+        lasting=batch.options.expires_at is None and target.expires_at is not None,
         flags=analysis.text_flags(text),
         sources=_sources(batch, fact),
         vector=batch.vectors.get(text),
@@ -242,17 +243,26 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
     )
 
 
-def _more_metadata(batch: Batch, target: MemoryRecord) -> UpdateMemory | None:
-    """The keys that a memory which is said again lacks, None if it lacks none. No value is replaced."""
-    new = {key: value for key, value in batch.options.metadata.items() if key not in target.metadata}
-    if not new:
+def _said_again(batch: Batch, target: MemoryRecord) -> UpdateMemory | None:
+    """What a memory that is said again lacks: keys of metadata, and the time it is told to last for.
+
+    None if it lacks nothing. No value of its metadata is replaced, and it does not expire sooner.
+    """
+    options = batch.options
+    new = {key: value for key, value in options.metadata.items() if key not in target.metadata}
+    longer = not lasts(target, options.expires_at)
+    if not new and not longer:
         return None
+    told = [f"with new metadata: {', '.join(new)}"] if new else []
+    told += ["for longer"] if longer else []
     return UpdateMemory(
         memory_id=target.memory_id,
         expected_revision=target.revision,
-        metadata={**target.metadata, **new},
+        metadata={**target.metadata, **new} if new else None,
         valid_from=target.valid_from,
-        reason=f"said again, with new metadata: {', '.join(new)}",
+        expires_at=options.expires_at if longer else None,
+        lasting=longer and options.expires_at is None,
+        reason=f"said again, {', '.join(told)}",
     )
 
 

@@ -24,12 +24,12 @@ from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, clean_text
 from .allowance import Allowance
 from .halving import in_halves
-from .known import completes, lasts, says
-from .moments import said_at, was_ahead
+from .known import completes, lasts, outlasts, says
+from .moments import is_plan, said_at, was_ahead
 from .portions import Portion, halves, portions
 from .recall import Recalled
 from .services import Services
-from .slots import Slotted, is_plan, outweighs
+from .slots import Slotted, outweighs
 from .trust import forbidden, stands_for
 
 #: A fact that a model takes for known is not dropped on its word alone.
@@ -77,7 +77,8 @@ async def decide(
         if number in slotted.facts:
             continue
         offered = recalled.offered[number]
-        same = next((n for n in offered if repeats(fact, expires_at, recalled.memories[n], key)), None)
+        alike = [n for n in offered if repeats(fact, expires_at, recalled.memories[n], key)]
+        same = next((n for n in alike if lasts(recalled.memories[n], expires_at)), next(iter(alike), None))
         if same is not None:
             settled.append(
                 Decision(fact=number, operation="NONE", target=same, reason="remembered word for word")
@@ -110,10 +111,15 @@ async def decide(
 
 
 def repeats(fact: Fact, expires_at: Micros | None, memory: MemoryRecord, key: Callable[[str], bytes]) -> bool:
-    """Whether a memory says a fact already: same words, same speaker, believed as much, lasting as long."""
+    """Whether a memory says a fact already: same words, same speaker, believed as much.
+
+    It lasts as long, or the fact may have it last longer.
+    """
     if memory.actor_id != fact.actor_id or not stands_for(memory, fact):
         return False
-    return lasts(memory, expires_at) and key(memory.text) == key(fact.text)
+    if not lasts(memory, expires_at) and forbidden(fact, memory) is not None:
+        return False
+    return key(memory.text) == key(fact.text)
 
 
 async def _ask(
@@ -240,9 +246,7 @@ class _Check:
             return problem
         if None not in (fact.slot, memory.slot) and fact.slot != memory.slot:
             return "the memory is about something else"
-        if outweighs(memory, fact) and not self._unchanged(decision):
-            return "the fact is doubtful, the memory is not"
-        if not self._unchanged(decision) and (problem := self._untimely(decision, fact, memory)) is not None:
+        if not self._unchanged(decision) and (problem := self._weaker(decision, fact, memory)) is not None:
             return problem
         if decision.target in self._taken:
             return "the memory is the target of another operation"
@@ -266,15 +270,24 @@ class _Check:
                 return number
         return None
 
+    def _weaker(self, decision: Decision, fact: Fact, memory: MemoryRecord) -> str | None:
+        """Why a fact may not end what a memory says, None if it may."""
+        if outweighs(memory, fact):
+            return "the fact is doubtful, the memory is not"
+        if outlasts(memory.expires_at, self._expires_at) and not decision.retract:
+            return "the fact expires before the memory"
+        return self._untimely(decision, fact, memory)
+
     def _untimely(self, decision: Decision, fact: Fact, memory: MemoryRecord) -> str | None:
         """Why a fact comes too early to change a memory, None if it does not.
 
         What was said before the memory began to hold cannot end it. Rather it is the memory that ended what
-        was said, unless the two go together.
+        was said, unless the two go together, or it expires before that.
         """
         said = said_at(fact, self._messages)
         if said < memory.valid_from:
-            if decision.operation == "DELETE" or not completes(decision.text or fact.text, memory.text):
+            beside = decision.operation == "UPDATE" and completes(decision.text or fact.text, memory.text)
+            if not beside and lasts(memory, self._expires_at):
                 end = memory.valid_from, memory.memory_id
                 self.until[decision.fact] = min(end, self.until.get(decision.fact, end))
             return "the fact was said before the memory began to hold"
@@ -284,12 +297,13 @@ class _Check:
         return None
 
     def _unchanged(self, decision: Decision) -> bool:
-        """Whether an UPDATE writes the text that is there already."""
+        """Whether an UPDATE writes the text that is there already, and has it last no longer."""
         assert decision.target is not None
         fact, memory = self._facts[decision.fact], self._memories[decision.target]
         text = decision.text or fact.text
         same = analysis.text_key(text) == analysis.text_key(memory.text)
-        return decision.operation == "UPDATE" and same and stands_for(memory, fact)
+        known = same and stands_for(memory, fact) and lasts(memory, self._expires_at)
+        return decision.operation == "UPDATE" and known
 
     def _without_effect(self, decision: Decision) -> Decision:
         """An UPDATE to the text that is there already is a NONE."""

@@ -17,7 +17,7 @@ from ..hooks import EDITABLE, Hook, Proposal, hook_name
 from ..policies import KINDS
 from ..protocols import AddMemory, AmendMemory, Change, CiteMemory, RetireMemory, Runtime, UpdateMemory
 from ..results import Rejection, StageFailure
-from ..types import MemoryRecord, check_text, parse_time, to_datetime
+from ..types import MemoryRecord, Micros, check_text, parse_time, to_datetime
 from .commit import Batch, Plan
 from .embed import embed
 from .ingest import parse_metadata
@@ -201,7 +201,14 @@ def _undone(change: UpdateMemory, before: Proposal, after: Proposal, target: Mem
     if after.text == before.text or replace(after, text=before.text) != before:
         return False
     same = analysis.text_key(after.text) == analysis.text_key(target.text)
-    return same and change.trust == target.trust
+    as_before = change.trust == target.trust and _expires_at(change, target) == target.expires_at
+    return same and as_before
+
+
+def _expires_at(change: UpdateMemory, target: MemoryRecord) -> Micros | None:
+    """When the new version expires."""
+    kept = None if change.lasting else target.expires_at
+    return kept if change.expires_at is None else change.expires_at
 
 
 def _proposal(change: _Proposed, target: MemoryRecord | None, batch: Batch, batch_id: str) -> Proposal:
@@ -251,7 +258,7 @@ def _proposal(change: _Proposed, target: MemoryRecord | None, batch: Batch, batc
             **held,
             **common,
         )
-    expires = target.expires_at if change.expires_at is None else change.expires_at
+    expires = _expires_at(change, target)
     return Proposal(
         operation="UPDATE",
         text=target.text if change.text is None else change.text,

@@ -12,7 +12,12 @@ _PEOPLE = frozenset(("user", "speaker"))
 
 def lasts(memory: MemoryRecord, expires_at: Micros | None) -> bool:
     """Whether a memory is found as long as what is added now will be."""
-    return memory.expires_at is None or (expires_at is not None and expires_at <= memory.expires_at)
+    return not outlasts(expires_at, memory.expires_at)
+
+
+def outlasts(one: Micros | None, other: Micros | None) -> bool:
+    """Whether what expires at one time (None: never) is found for longer than what does at the other."""
+    return other is not None and (one is None or one > other)
 
 
 def says(memory: MemoryRecord, fact: Fact) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,6 +11,8 @@ from ..types import Fact, Message, Micros, to_micros
 from .when import local_day
 
 _DAY: Final[Micros] = 86_400_000_000
+#: What somebody has all along: the date in such a fact says nothing about since when it holds.
+_CONSTANT: Final = frozenset(("name", "birthday"))
 
 
 def positions(fact: Fact, messages: Sequence[Message]) -> Sequence[int]:
@@ -52,3 +55,21 @@ def holds_from(fact: Fact, messages: Sequence[Message]) -> Micros:
     if fact.event_time is None or lies_ahead(fact, messages):
         return said
     return min(said, fact.event_time)
+
+
+def without_plans(facts: Sequence[Fact], messages: Sequence[Message]) -> tuple[Fact, ...]:
+    """The facts, of which those that were still to come fill no slot: where somebody will live is a plan."""
+    return tuple(
+        replace(fact, slot=None) if fact.slot is not None and is_plan(fact, messages) else fact
+        for fact in facts
+    )
+
+
+def is_plan(fact: Fact, messages: Sequence[Message]) -> bool:
+    """Whether a fact says what was still to come; a birthday that is still to come says what holds."""
+    return lies_ahead(fact, messages) and not is_constant(fact.slot)
+
+
+def is_constant(slot: str | None) -> bool:
+    """Whether a slot is of what somebody has all along."""
+    return slot is not None and slot.partition("\x1f")[0] in _CONSTANT

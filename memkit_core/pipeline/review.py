@@ -10,8 +10,9 @@ from ..results import MemoryChange
 from ..types import Fact, MemoryRecord, Micros, Scope
 from .commit import changed
 from .index import index_committed
+from .moments import is_constant
 from .services import Services
-from .slots import Slotted, counting, is_constant, settle_slots
+from .slots import Slotted, counting, settle_slots
 from .trust import TRUSTED
 from .wording import says_more
 
@@ -61,7 +62,7 @@ async def _place(rt: Runtime, services: Services, record: MemoryRecord, slot: st
     # The date in a birthday does not say since when it is known: what is approved last counts.
     since = now if is_constant(slot) else record.valid_from
     said = Fact(text=record.text, slot=slot, origin=record.origin, actor_id=record.actor_id)
-    told = settle_slots({0: (said, since)}, {slot: known})
+    told = settle_slots({0: (said, since)}, {slot: known}, expires_at=record.expires_at)
     return [*told.corrections, *_ends(record, told, since)]
 
 

@@ -26,11 +26,12 @@ from .index import index_committed
 from .job import options_of, read_job, zoned
 from .joint import Part, join, shares
 from .late import place_late
+from .moments import without_plans
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
 from .recall import Recalled, recall
 from .services import Services
-from .slots import Slotted, settle_by_slots, without_plans
+from .slots import Slotted, settle_by_slots
 from .trust import screen
 from .vision import describe, from_images, restored, waiting
 
@@ -237,7 +238,14 @@ class Work:
             most = services.policies.decisions.max_destructive
             allowance = Allowance(most, facts, self._request.messages, sizes)
             slotted, recalled = await settle_by_slots(
-                rt, services, self._request.scope, facts, self._request.messages, recalled, allowance
+                rt,
+                services,
+                self._request.scope,
+                facts,
+                self._request.messages,
+                recalled,
+                allowance,
+                expires_at=expires_at,
             )
             decided = await decide(
                 rt,

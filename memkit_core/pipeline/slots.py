@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from .. import analysis
 from ..protocols import AmendMemory, Query, RetireMemory, Runtime
@@ -20,15 +19,13 @@ from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .allowance import Allowance
 from .commit import Cuts, no_cuts
 from .ground import doubts_beside
-from .moments import holds_from, lies_ahead, said_at
+from .known import outlasts
+from .moments import holds_from, is_constant, said_at
 from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
 from .vetoes import cuts_of
 from .wording import amends, holds_still, says_more
-
-#: What somebody has all along: the date in such a fact says nothing about since when it holds.
-_CONSTANT: Final = frozenset(("name", "birthday"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,24 +61,6 @@ class Slotted:
         return frozenset(decision.fact for decision in self.decisions)
 
 
-def without_plans(facts: Sequence[Fact], messages: Sequence[Message]) -> tuple[Fact, ...]:
-    """The facts, of which those that were still to come fill no slot: where somebody will live is a plan."""
-    return tuple(
-        replace(fact, slot=None) if fact.slot is not None and is_plan(fact, messages) else fact
-        for fact in facts
-    )
-
-
-def is_plan(fact: Fact, messages: Sequence[Message]) -> bool:
-    """Whether a fact says what was still to come; a birthday that is still to come says what holds."""
-    return lies_ahead(fact, messages) and not is_constant(fact.slot)
-
-
-def is_constant(slot: str | None) -> bool:
-    """Whether a slot is of what somebody has all along."""
-    return slot is not None and slot.partition("\x1f")[0] in _CONSTANT
-
-
 async def settle_by_slots(
     rt: Runtime,
     services: Services,
@@ -90,11 +69,14 @@ async def settle_by_slots(
     messages: Sequence[Message],
     recalled: Recalled,
     allowance: Allowance,
+    *,
+    expires_at: Micros | None,
 ) -> tuple[Slotted, Recalled]:
     """What slots settle, and what was recalled with the memories that are targets of it.
 
     Args:
         allowance: What the facts' adds may change; what is done here is taken from it.
+        expires_at: When the facts will expire.
     """
     news: dict[int, tuple[Fact, Micros]] = {}
     for number, fact in enumerate(facts) if services.policies.decisions.slots else ():
@@ -115,7 +97,7 @@ async def settle_by_slots(
             for row in versions.get(str(fact.slot), ())
         )
     }
-    slotted = settle_slots(news, versions, allowance)
+    slotted = settle_slots(news, versions, allowance, expires_at=expires_at)
     return _joined(slotted, recalled)
 
 
@@ -178,6 +160,8 @@ def settle_slots(
     facts: Mapping[int, tuple[Fact, Micros]],
     versions: Mapping[str, Sequence[MemoryRecord]],
     allowance: Allowance | None = None,
+    *,
+    expires_at: Micros | None,
 ) -> Slotted:
     """The facts of a batch against all that is known of their slots.
 
@@ -185,6 +169,7 @@ def settle_slots(
         facts: By number in the batch, each with its slot and the instant from which it holds.
         versions: By slot: every trusted version, closed ones included.
         allowance: A slot that needs more is left alone, and its facts are added. None: no limit.
+        expires_at: When the facts will expire.
     """
     lines: dict[str, list[tuple[int, Fact, Micros]]] = {}
     for number, (fact, since) in facts.items():
@@ -194,7 +179,8 @@ def settle_slots(
         known = versions.get(slot, ())
         if not known and len(news) == 1:
             continue  # a memory without a slot may say the same: the model compares them
-        if sum(row.retired_at is None for row in known) > 1 or _at_once(news):
+        current = [row for row in known if row.retired_at is None]
+        if len(_longest(current)) > 1 or _at_once(news) or _sooner_gone(news, current, expires_at):
             continue  # several values stand side by side: this is no matter of time alone
         line = _Line(known)
         for number, fact, since in sorted(news, key=lambda item: (item[2], item[0])):
@@ -212,6 +198,26 @@ def settle_slots(
 def _at_once(news: Sequence[tuple[int, Fact, Micros]]) -> bool:
     """Whether different values begin at one instant: two addresses in one breath, not one after another."""
     return len({since for _, _, since in news}) < len({analysis.text_key(fact.text) for _, fact, _ in news})
+
+
+def _longest(rows: Sequence[MemoryRecord]) -> list[MemoryRecord]:
+    """Those that expire last."""
+    return [row for row in rows if not any(outlasts(other.expires_at, row.expires_at) for other in rows)]
+
+
+def _sooner_gone(
+    news: Sequence[tuple[int, Fact, Micros]], rows: Sequence[MemoryRecord], expires_at: Micros | None
+) -> bool:
+    """Whether a value would end one that it expires before: what is told for a time ends nothing lasting."""
+    for row in rows:
+        key = analysis.text_key(row.text)
+        for _, fact, since in news:
+            if since < row.valid_from:
+                if outlasts(expires_at, row.expires_at):
+                    return True
+            elif outlasts(row.expires_at, expires_at) and analysis.text_key(fact.text) != key:
+                return True
+    return False
 
 
 def _left_alone(news: Sequence[tuple[int, Fact, Micros]]) -> Slotted:
@@ -279,12 +285,14 @@ class _Line:
             default=None,
         )
         after = min((span for span in self._spans if span.start > since), key=lambda s: s.start, default=None)
-        if before is not None and before.key == key:
-            self._repeats[number] = before
-            return
+        repeated = before if before is not None and before.key == key else None
         for span in self._spans:
-            if span.holds(since):
+            # What is said again ends what holds beside it, and nothing of the past.
+            if span.holds(since) and (repeated is None or (span is not repeated and span.end is None)):
                 span.end = since
+        if repeated is not None:
+            self._repeats[number] = repeated
+            return
         end = None if after is None else after.start
         self._spans.append(_Span(start=since, end=end, key=key, order=(since, number), fact=number))
 
@@ -331,6 +339,11 @@ class _Line:
         assert following.record is not None
         return following.record.memory_id
 
+    def _heir(self, target: _Span | None) -> str | None:
+        """The memory that goes on: the one that is updated, or that was said again."""
+        spans = [span for span in (target, *self._repeats.values()) if span is not None]
+        return next((span.record.memory_id for span in spans if span.record is not None), None)
+
     def _corrections(
         self, newest: _Span | None, target: _Span | None
     ) -> Iterator[AmendMemory | RetireMemory]:
@@ -343,7 +356,7 @@ class _Line:
                     memory_id=record.memory_id,
                     expected_revision=record.revision,
                     valid_to=span.end,
-                    superseded_by=_memory_id(target),
+                    superseded_by=self._heir(target),
                     reason="another value of the same",
                 )
                 continue
@@ -356,10 +369,6 @@ class _Line:
                     valid_to=span.end,
                     reason="something in between became known",
                 )
-
-
-def _memory_id(span: _Span | None) -> str | None:
-    return None if span is None or span.record is None else span.record.memory_id
 
 
 def _current(newest: _Span, target: _Span | None, memories: list[MemoryRecord]) -> Decision:

@@ -104,6 +104,7 @@ class UpdateMemory:
     ``slot``, ``attributes`` and ``support`` are those of the new text.
     ``expected_revision`` None: whatever is current. ``actor_id``: who changes it, for the history.
     ``origin``, ``trust``: of the new text; None as well: as before.
+    ``lasting``: without ``expires_at`` the new version does not expire, even if the one before did.
     """
 
     memory_id: str
@@ -124,6 +125,7 @@ class UpdateMemory:
     support: Support = "unchecked"
     origin: str | None = None
     trust: str | None = None
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

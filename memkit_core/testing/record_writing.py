@@ -87,6 +87,17 @@ class WritingConformance:
         with pytest.raises(UsageError):
             remember(store, "bad", attributes={"a": object()})
 
+    def test_an_expiry_is_kept_moved_or_ended(self, store: RecordStore) -> None:
+        first = remember(store, "is in Rome", expires_at=T0 + 60 * MINUTE)
+        moved = [(None, False, 60), (T0 + 70 * MINUTE, False, 70), (T0 + 80 * MINUTE, True, 80)]
+        for number, (expires_at, lasting, minutes) in enumerate((*moved, (None, True, None)), start=1):
+            change = UpdateMemory(
+                memory_id=first.memory_id, valid_from=T0, expires_at=expires_at, lasting=lasting
+            )
+            record = commit(store, change, at=T0 + number * MINUTE).applied[0].record
+            assert record.expires_at == (None if minutes is None else T0 + minutes * MINUTE)
+            assert store.get(first.memory_id) == record
+
     def test_retire(self, store: RecordStore) -> None:
         record = remember(store, "likes tea")
         commit(store, RetireMemory(memory_id=record.memory_id, valid_to=T0 + MINUTE), at=T0 + MINUTE)

@@ -14,6 +14,7 @@ from .rows import MEMORY, RETIRED, dump_attributes, dump_metadata, vector_sum
 def next_row(old: MemoryRecord, one: PreparedUpdate, now: Micros) -> tuple[Any, ...]:
     """The columns behind the unit of the version that an update opens."""
     change = one.change
+    kept = None if change.lasting else old.expires_at
     return _row(
         old,
         revision=old.revision + 1,
@@ -23,7 +24,7 @@ def next_row(old: MemoryRecord, one: PreparedUpdate, now: Micros) -> tuple[Any, 
         event_time=old.event_time if change.event_time is None else change.event_time,
         valid_from=change.valid_from,
         now=now,
-        expires_at=old.expires_at if change.expires_at is None else change.expires_at,
+        expires_at=kept if change.expires_at is None else change.expires_at,
         flags=old.flags if change.text is None else change.flags,
         qualities=_qualities_of(old) if change.text is None else one.qualities,
         origin=change.origin,

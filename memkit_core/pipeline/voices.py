@@ -191,7 +191,7 @@ class Voices:
         what was asked for.
         """
         question, answer = (self._reader.reading(message) for _, message in self._messages[place : place + 2])
-        if affirms(answer.text):
+        if affirms(answer.text, question.text):
             theirs = words & question.terms
             return not theirs or not theirs <= question.granted
         claim = self._reader.claim(text)

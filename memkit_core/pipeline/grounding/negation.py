@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .words import Token, fold, stem
+from .words import Token, fold, stem, wide
 
 #: After one of these what follows in the clause is denied.
 _DENIES: Final = frozenset(
@@ -286,7 +286,9 @@ _FILLERS: Final = r"(?:(?:oh|ah|well|um|uh|hm+|pues|bueno|ach|na|哦|啊|嗯)[ ,
 _ENDS: Final = r"(?=\s*(?:$|[,.;:!)\n、。]))"
 _AFFIRMS: Final = re.compile(
     rf"{_FILLERS}(?:(?:yes|yeah|yep|yup|sí|ja|jawohl|jep)\b|是的|对的|没错|当然|是啊|对啊|确实"
-    r"|(?:sure|right|correct|exactly|of course|absolutely|definitely|certainly|indeed|true"
+    r"|(?:y|👍|totally|right|correct|exactly|indeed|true|si claro"
+    r"|(?:sure|of course|absolutely|definitely|certainly)"
+    r"(?: (?:i|we) (?:do|am|are|did|have|was|were|will|can))?"
     r"|(?:that's|that is|you're|you are) (?:right|correct|true)"
     r"|(?:i|we) (?:do|am|are|did|have|was|were|will|can)"
     r"|si|claro(?: que s[ií])?|exacto|correcto|cierto|por supuesto|así es|eso es|es verdad"
@@ -297,11 +299,20 @@ _REFUSES: Final = re.compile(
     rf"{_FILLERS}(?:(?:no|nope|nah|never|nein|nee|nunca|不|没有|不是|不对)"
     rf"(?:{_ENDS}|(?= (?:i|ich|yo|not|we)\b))|(?:i|we) (?:do|am|did|have|was|are|were)(?: not|n't)\b)"
 )
+#: Characters of such a word.
+_AGAIN: Final = 4
 
 
-def affirms(reply: str) -> bool:
-    """Whether a text in normal form begins with a plain yes; "Find the right film" does not."""
-    return _AFFIRMS.match(reply.casefold()) is not None
+def affirms(reply: str, question: str) -> bool:
+    """Whether a text in normal form begins with a plain yes; "Find the right film" does not.
+
+    In Chinese, a yes is also a word of the question that is said again: "吃" to "你吃肉吗?".
+    """
+    if _AFFIRMS.match(reply.casefold()) is not None:
+        return True
+    said = reply.strip(" .!~。的啊呀")
+    again = 0 < len(said) <= _AGAIN and wide(said) and said in question and "还是" not in question
+    return again and not may_deny(said, ())
 
 
 def refuses(reply: str) -> bool:

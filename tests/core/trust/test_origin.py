@@ -180,6 +180,13 @@ def test_reject_reports_what_it_leaves_out() -> None:
         ("¿Vives en Roma?", "Sí, claro", "Ana vive en Roma", True),
         ("Wohnst du in Rom?", "Genau, seit Mai", "Ana wohnt in Rom", True),
         ("你住在罗马吗？", "是的", "用户住在罗马", True),
+        ("Are you vegan?", "Of course I am", "Ana is vegan", True),
+        ("Are you vegan?", "Of course not", "Ana is vegan", False),
+        ("Do you work at Acme?", "👍", "Ana works at Acme", True),
+        ("¿Comes carne?", "si claro", "Ana come carne", True),
+        ("你吃肉吗？", "吃", "用户吃肉", True),
+        ("你吃肉吗？", "不吃", "用户吃肉", False),
+        ("你吃肉还是吃素？", "吃素", "用户吃肉", False),
         # A plain no.
         ("Do you live in Paris?", "No.", "Ana does not live in Paris", True),
         ("Do you live in Paris?", "No, in Rome", "Ana lives in Rome", True),

@@ -96,9 +96,11 @@ class MemkitSaver(AsyncVerbs):
         places.retention_of(keep_last, max_age)  # tells what is wrong with them
         self._keep = keep_last, max_age
         self._lent = lend(memory)
-        self._store = self._lent.checkpoints
-        self._codec = Codec(cipher_of(encryption_key))
-        self._binds = encryption_key is not None
+        cipher = cipher_of(encryption_key)
+        store = self._lent.checkpoints
+        self._store = store if cipher.signer is None else store.signed(cipher.signer)
+        self._codec = Codec(cipher)
+        self._binds = cipher.binds
         self._known = KnownValues()
         self._history = History(self._store, self._codec)
         self._rememberer = None

@@ -22,6 +22,7 @@ from .checkpoints import (
     NewCheckpoint,
     Place,
     Retention,
+    RowSigner,
     StoredCheckpoint,
     TaskWrite,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "RestoreMemory",
     "Retention",
     "RetireMemory",
+    "RowSigner",
     "Runtime",
     "Scored",
     "SearchRequest",

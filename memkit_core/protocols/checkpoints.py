@@ -200,12 +200,38 @@ class Claim:
     names: tuple[str, ...]
 
 
+class RowSigner(Protocol):
+    """A key that rows are marked with, so that nobody without it can change them unnoticed."""
+
+    def sign(self, digest: bytes) -> bytes:
+        """The mark of a row whose content has this digest of 32 bytes."""
+        ...
+
+    def check(self, digest: bytes, mark: bytes | None) -> None:
+        """Return if the mark is this row's.
+
+        Raises:
+            IntegrityError: It is not, or there is none.
+            UsageError: It was made with another key.
+        """
+        ...
+
+
 @runtime_checkable
 class CheckpointStore(Protocol):
     """Keeps checkpoints. Errors as in ``RecordStore``: after any, the state is the one before the call.
 
     What is read is never damaged: where a row does not match its hash, ``IntegrityError`` is raised.
     """
+
+    def signed(self, signer: RowSigner) -> CheckpointStore:
+        """The same store, which marks what it writes.
+
+        A checkpoint is marked with all its fields, and what a task wrote as a whole. What it reads,
+        adds to, copies and prunes by must bear the right mark; errors as ``RowSigner.check``.
+        ``list_checkpoints`` does not check marks.
+        """
+        ...
 
     def put_checkpoint(
         self, checkpoint: NewCheckpoint, *, retention: Retention | None = None

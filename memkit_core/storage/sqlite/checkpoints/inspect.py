@@ -15,6 +15,7 @@ from .rows import (
     WRITES,
     address_of,
     addresses_of,
+    is_marked_sound,
     is_sound,
     keys_of,
     unpack_entries,
@@ -119,9 +120,9 @@ def _checkpoint_faults(
     whole: set[tuple[int, str, bytes]],
 ) -> Iterator[_Fault]:
     threads = {thread for (thread,) in connection.execute("SELECT id FROM checkpoint_threads")}
-    for row in connection.execute(f"SELECT {CHECKPOINT}, content_hash FROM checkpoints"):
+    for row in connection.execute(f"SELECT {CHECKPOINT}, mark, content_hash FROM checkpoints"):
         step(1)
-        if not is_sound(row):
+        if not is_marked_sound(row):
             yield _Fault("checkpoints", row[:3], _HASH)
         elif row[0] not in threads:
             yield _Fault("checkpoints", row[:3], "its thread is not there")
@@ -129,9 +130,9 @@ def _checkpoint_faults(
             yield _Fault("checkpoints", row[:3], "a part of it is not there")
         elif not all((row[0], row[1], key) in whole for key in keys_of(row[8])):
             yield _Fault("checkpoints", row[:3], "a value of it is not there")
-    for row in connection.execute(f"SELECT {WRITES}, content_hash FROM checkpoint_writes"):
+    for row in connection.execute(f"SELECT {WRITES}, mark, content_hash FROM checkpoint_writes"):
         step(1)
-        if not is_sound(row):
+        if not is_marked_sound(row):
             yield _Fault("checkpoint_writes", row[:5], _HASH)
         elif not all(
             (row[0], address) in there for entry in unpack_entries(row[5]) for address in entry.parts

@@ -14,6 +14,7 @@ from ....protocols import (
     Layers,
     LoadedCheckpoint,
     Place,
+    RowSigner,
     StoredCheckpoint,
     TaskWrite,
 )
@@ -25,6 +26,7 @@ from .rows import (
     address_of,
     addresses_of,
     check,
+    check_marked,
     damaged,
     keys_of,
     pack_id,
@@ -75,13 +77,17 @@ def find_thread(connection: Connection, name: str) -> Thread | None:
 
 
 def get_checkpoint(
-    connection: Connection, thread_id: str, namespace: str, checkpoint_id: str | None
+    connection: Connection,
+    thread_id: str,
+    namespace: str,
+    checkpoint_id: str | None,
+    signer: RowSigner | None,
 ) -> LoadedCheckpoint | None:
     """See ``CheckpointStore.get_checkpoint``."""
     thread = find_thread(connection, thread_id)
     if thread is None:
         return None
-    row = checkpoint_row(connection, thread, namespace, checkpoint_id)
+    row = checkpoint_row(connection, thread, namespace, checkpoint_id, signer)
     if row is None:
         return None
     keys = keys_of(row[8])
@@ -89,7 +95,7 @@ def get_checkpoint(
     for chain in chains.values():
         if not chain:
             raise damaged("a value", thread_id)
-    writes = _write_rows(connection, thread, namespace, row[2])
+    writes = _write_rows(connection, thread, namespace, row[2], signer)
     wanted = [addresses_of(row[10])]
     wanted += [addresses_of(link[5]) for chain in chains.values() for link in chain]
     wanted += [entry.parts for written in writes for entry in unpack_entries(written[5])]
@@ -102,7 +108,11 @@ def get_checkpoint(
 
 
 def checkpoint_row(
-    connection: Connection, thread: Thread, namespace: str, checkpoint_id: str | None
+    connection: Connection,
+    thread: Thread,
+    namespace: str,
+    checkpoint_id: str | None,
+    signer: RowSigner | None,
 ) -> Sequence[Any] | None:
     """A sound row of ``CHECKPOINT``: the one with this id, or with the highest."""
     where, values = "", list[object]([thread.id, namespace])
@@ -110,12 +120,12 @@ def checkpoint_row(
         where = " AND checkpoint_id = ?"
         values.append(pack_id(checkpoint_id))
     row = connection.execute(
-        f"SELECT {CHECKPOINT}, content_hash FROM checkpoints WHERE thread = ? AND namespace = ?{where}"
+        f"SELECT {CHECKPOINT}, mark, content_hash FROM checkpoints WHERE thread = ? AND namespace = ?{where}"
         " ORDER BY checkpoint_id DESC LIMIT 1",
         values,
     ).fetchone()
     if row is not None:
-        check(row, "a checkpoint", thread.name)
+        check_marked(row, "a checkpoint", thread.name, signer)
     return row  # type: ignore[no-any-return]
 
 
@@ -174,15 +184,15 @@ def read_parts(connection: Connection, thread: Thread, addresses: Iterable[bytes
 
 
 def _write_rows(
-    connection: Connection, thread: Thread, namespace: str, checkpoint_id: bytes
+    connection: Connection, thread: Thread, namespace: str, checkpoint_id: bytes, signer: RowSigner | None
 ) -> list[Sequence[Any]]:
     rows: list[Sequence[Any]] = connection.execute(
-        f"SELECT {WRITES}, content_hash FROM checkpoint_writes"
+        f"SELECT {WRITES}, mark, content_hash FROM checkpoint_writes"
         " WHERE thread = ? AND namespace = ? AND checkpoint_id = ?",
         (thread.id, namespace, checkpoint_id),
     ).fetchall()
     for row in rows:
-        check(row, "a write", thread.name)
+        check_marked(row, "a write", thread.name, signer)
     return rows
 
 
@@ -220,37 +230,43 @@ def list_checkpoints(connection: Connection, asked: CheckpointQuestion) -> list[
         )
         values += [last, last, asked.after.thread_id, asked.after.namespace]
     rows = connection.execute(
-        f"SELECT c.{CHECKPOINT.replace(', ', ', c.')}, c.content_hash, t.thread_id FROM checkpoints c"
+        f"SELECT c.{CHECKPOINT.replace(', ', ', c.')}, c.mark, c.content_hash, t.thread_id FROM checkpoints c"
         f" JOIN checkpoint_threads t ON t.id = c.thread WHERE {' AND '.join(conditions)}"
         " ORDER BY c.checkpoint_id DESC, t.thread_id, c.namespace LIMIT ?",
         [*values, asked.limit],
     ).fetchall()
     found: list[StoredCheckpoint] = []
     for *row, name in rows:
-        check(row, "a checkpoint", name)
+        check_marked(row, "a checkpoint", name, None)
         thread = Thread(row[0], name)
         found.append(_stored(thread, row, read_parts(connection, thread, addresses_of(row[10]))))
     return found
 
 
-def ancestors(connection: Connection, place: Place, channels: Collection[str], limit: int) -> list[Ancestor]:
+def ancestors(
+    connection: Connection,
+    place: Place,
+    channels: Collection[str],
+    limit: int,
+    signer: RowSigner | None,
+) -> list[Ancestor]:
     """See ``CheckpointStore.ancestors``."""
     thread = find_thread(connection, place.thread_id)
     row = None
     if thread is not None:
-        row = checkpoint_row(connection, thread, place.namespace, place.checkpoint_id)
+        row = checkpoint_row(connection, thread, place.namespace, place.checkpoint_id, signer)
     if thread is None or row is None:
         return []
     found: list[Ancestor] = []
     seen = {row[2]}
     while row[3] is not None and len(found) < limit:
-        row = checkpoint_row(connection, thread, place.namespace, unpack_id(row[3]))
+        row = checkpoint_row(connection, thread, place.namespace, unpack_id(row[3]), signer)
         if row is None:
             break
         if row[2] in seen:
             raise IntegrityError(f"a checkpoint of the thread {thread.name!r} is its own ancestor")
         seen.add(row[2])
-        writes = _write_rows(connection, thread, place.namespace, row[2])
+        writes = _write_rows(connection, thread, place.namespace, row[2], signer)
         wanted = [
             address
             for written in writes

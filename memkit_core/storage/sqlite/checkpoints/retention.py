@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from ....errors import UsageError
-from ....protocols import Retention
+from ....protocols import Retention, RowSigner
 from ..driver import Connection
 from .reads import Thread, find_thread
-from .rows import addresses_of, keys_of, pack_id, unpack_entries
+from .rows import CHECKPOINT, addresses_of, check_marked, keys_of, pack_id, unpack_entries
 
 #: So many checkpoints go one by one before values and parts that nothing uses are looked for.
 _SWEPT_TOGETHER: Final = 32
+#: The first columns of ``CHECKPOINT``.
+_STEERING: Final = "thread, namespace, checkpoint_id, parent_id, root_id, run_id, leans, created_at"
 _OF_THREAD: Final = (
     *("checkpoints", "checkpoint_values", "checkpoint_writes", "checkpoint_parts", "checkpoint_claims"),
 )
@@ -45,18 +47,20 @@ def _delete_thread(connection: Connection, thread: int) -> None:
     connection.execute("DELETE FROM checkpoint_threads WHERE id = ?", (thread,))
 
 
-def delete_runs(connection: Connection, run_ids: Collection[str]) -> None:
+def delete_runs(connection: Connection, run_ids: Collection[str], signer: RowSigner | None) -> None:
     """See ``CheckpointStore.delete_runs``."""
     runs = {pack_id(run) for run in run_ids}
     threads = {
-        thread
+        Thread(*found)
         for run in runs
-        for (thread,) in connection.execute(
-            "SELECT DISTINCT thread FROM checkpoints WHERE run_id = ?", (run,)
+        for found in connection.execute(
+            "SELECT DISTINCT t.id, t.thread_id FROM checkpoints c"
+            " JOIN checkpoint_threads t ON t.id = c.thread WHERE c.run_id = ?",
+            (run,),
         )
     }
     for thread in sorted(threads):
-        spaces = _rows(connection, thread)
+        spaces = _rows(connection, thread, signer)
         for rows in spaces.values():
             going = {row.id for row in rows if row.run in runs}
             needed = _leaned_on(rows, [row for row in rows if row.id not in going])
@@ -65,21 +69,25 @@ def delete_runs(connection: Connection, run_ids: Collection[str]) -> None:
                     "later checkpoints are built on those of these runs: their channels are kept as changes"
                     " only. Delete the threads, or prune them first. Nothing was changed"
                 )
-            _drop(connection, thread, rows, keep={row.id for row in rows} - going)
-        sweep(connection, thread)
+            _drop(connection, thread.id, rows, keep={row.id for row in rows} - going)
+        sweep(connection, thread.id)
 
 
-def prune_threads(connection: Connection, names: Collection[str], retention: Retention) -> None:
+def prune_threads(
+    connection: Connection, names: Collection[str], retention: Retention, signer: RowSigner | None
+) -> None:
     """See ``CheckpointStore.prune_threads``."""
     _check(retention)
     for name in names:
         thread = find_thread(connection, name)
         if thread is not None:
-            _prune(connection, thread.id, retention)
+            _prune(connection, thread, retention, signer)
             sweep(connection, thread.id)
 
 
-def retain(connection: Connection, thread: Thread, namespace: str, retention: Retention) -> None:
+def retain(
+    connection: Connection, thread: Thread, namespace: str, retention: Retention, signer: RowSigner | None
+) -> None:
     """Keep to what is to stay of a thread, behind a new checkpoint in one of its namespaces."""
     _check(retention)
     number, oldest = connection.execute(
@@ -95,7 +103,7 @@ def retain(connection: Connection, thread: Thread, namespace: str, retention: Re
         over = number > 1 and created < retention.since
     if not over:
         return
-    dropped = _prune(connection, thread.id, retention)
+    dropped = _prune(connection, thread, retention, signer)
     if dropped:
         (total,) = connection.execute(
             "UPDATE checkpoint_threads SET dropped = dropped + ? WHERE id = ? RETURNING dropped",
@@ -110,15 +118,17 @@ def _check(retention: Retention) -> None:
         raise UsageError(f"at least one checkpoint is kept, not {retention.keep_last}")
 
 
-def _rows(connection: Connection, thread: int) -> dict[str, list[_Row]]:
-    """The checkpoints of a thread by namespace, the latest first."""
+def _rows(connection: Connection, thread: Thread, signer: RowSigner | None) -> dict[str, list[_Row]]:
+    """The checkpoints of a thread by namespace, the latest first; with a signer none that was changed."""
     found: dict[str, list[_Row]] = {}
+    columns = _STEERING if signer is None else f"{CHECKPOINT}, mark, content_hash"
     for values in connection.execute(
-        "SELECT namespace, checkpoint_id, parent_id, root_id, run_id, leans, created_at FROM checkpoints"
-        " WHERE thread = ? ORDER BY namespace, checkpoint_id DESC",
-        (thread,),
+        f"SELECT {columns} FROM checkpoints WHERE thread = ? ORDER BY namespace, checkpoint_id DESC",
+        (thread.id,),
     ):
-        row = _Row(*values)
+        if signer is not None:
+            check_marked(values, "a checkpoint", thread.name, signer)
+        row = _Row(*values[1:8])
         found.setdefault(row.namespace, []).append(row)
     return found
 
@@ -137,9 +147,9 @@ def _leaned_on(rows: Iterable[_Row], kept: Iterable[_Row]) -> set[bytes]:
     return found
 
 
-def _prune(connection: Connection, thread: int, retention: Retention) -> int:
+def _prune(connection: Connection, thread: Thread, retention: Retention, signer: RowSigner | None) -> int:
     """Drop checkpoints and their writes; returns how many went."""
-    spaces = _rows(connection, thread)
+    spaces = _rows(connection, thread, signer)
     roots: set[bytes] = set()
     dropped = 0
     for namespace in sorted(spaces):  # the graph itself is first
@@ -157,7 +167,7 @@ def _prune(connection: Connection, thread: int, retention: Retention) -> int:
         keep |= _leaned_on(rows, [row for row in living if row.id in keep])
         if not namespace:
             roots = keep
-        dropped += _drop(connection, thread, rows, keep=keep)
+        dropped += _drop(connection, thread.id, rows, keep=keep)
     return dropped
 
 

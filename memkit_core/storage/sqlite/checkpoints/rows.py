@@ -9,16 +9,19 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from ....errors import IntegrityError, UsageError
-from ....protocols import KEY_BYTES, Blob, TaskWrite
+from ....protocols import KEY_BYTES, Blob, RowSigner, TaskWrite
 from ..rows import LONE_SURROGATE
 
 ADDRESS_BYTES: Final = 16
-#: The columns under a checkpoint's hash, and of a value's; ``content_hash`` comes behind them.
+#: The columns under a checkpoint's hash, a value's and a task's writes'. ``content_hash`` comes behind
+#: them, and in front of it ``mark`` where a table has one, which is under the hash if it is not NULL.
 CHECKPOINT: Final = (
     "thread, namespace, checkpoint_id, parent_id, root_id, run_id, leans, created_at, uses, body, parts"
 )
 VALUE: Final = "thread, namespace, key, base, body, parts"
 WRITES: Final = "thread, namespace, checkpoint_id, task_id, task_path, entries"
+#: How long the hash of a row with a mark is: it only has to tell accidents, the mark tells the rest.
+_MARKED_HASH: Final = 4
 _UUID, _TEXT = b"\0", b"\1"
 
 
@@ -64,9 +67,9 @@ def address_of(data: bytes) -> bytes:
     return blake2b(data, digest_size=ADDRESS_BYTES).digest()
 
 
-def seal(values: Iterable[bytes | str | int | None]) -> bytes:
+def seal(values: Iterable[bytes | str | int | None], size: int = 16) -> bytes:
     """The hash of a row."""
-    state = blake2b(digest_size=16)
+    state = blake2b(digest_size=size)
     for value in values:
         if isinstance(value, bytes):
             state.update(b"b%d:" % len(value))
@@ -83,8 +86,11 @@ def seal(values: Iterable[bytes | str | int | None]) -> bytes:
 def is_sound(row: Sequence[Any]) -> bool:
     """Whether a row matches the hash at its end."""
     *values, stored = row
-    known = all(value is None or isinstance(value, bytes | str | int) for value in values)
-    return known and seal(values) == stored
+    return _is_plain(values) and seal(values) == stored
+
+
+def _is_plain(values: Iterable[object]) -> bool:
+    return all(value is None or isinstance(value, bytes | str | int) for value in values)
 
 
 def check(row: Sequence[Any], what: str, name: str) -> None:
@@ -95,6 +101,42 @@ def check(row: Sequence[Any], what: str, name: str) -> None:
     """
     if not is_sound(row):
         raise damaged(what, name)
+
+
+def is_marked_sound(row: Sequence[Any]) -> bool:
+    """Whether a row of a table with marks matches the hash at its end."""
+    *values, mark, stored = row
+    if mark is None:
+        return is_sound((*values, stored))
+    return _is_plain((*values, mark)) and seal((*values, mark), size=_MARKED_HASH) == stored
+
+
+def check_marked(row: Sequence[Any], what: str, name: str, signer: RowSigner | None) -> None:
+    """Raise if a row of the thread ``name`` does not match its hash, or its mark is not the signer's.
+
+    Raises:
+        IntegrityError: One of them does not match, or there is a signer and no mark.
+        UsageError: The mark is another key's.
+    """
+    if not is_marked_sound(row):
+        raise damaged(what, name)
+    if signer is not None:
+        signer.check(_signed(what, name, row[:-2]), row[-2])
+
+
+def marked(
+    values: Sequence[bytes | str | int | None], what: str, name: str, signer: RowSigner | None
+) -> tuple[bytes | str | int | None, ...]:
+    """A row of the thread ``name`` with its mark, if there is a signer, and its hash."""
+    if signer is None:
+        return (*values, None, seal(values))
+    mark = signer.sign(_signed(what, name, values))
+    return (*values, mark, seal((*values, mark), size=_MARKED_HASH))
+
+
+def _signed(what: str, name: str, values: Sequence[bytes | str | int | None]) -> bytes:
+    # The thread's name instead of its number, which another file may have given to another thread.
+    return seal((what, name, *values[1:]), size=32)
 
 
 def damaged(what: str, name: str) -> IntegrityError:

@@ -15,6 +15,7 @@ from ....protocols import (
     NewCheckpoint,
     Place,
     Retention,
+    RowSigner,
     TaskWrite,
 )
 from ..driver import Connection
@@ -28,6 +29,8 @@ from .rows import (
     address_of,
     addresses_of,
     check,
+    check_marked,
+    marked,
     pack_entries,
     pack_id,
     pack_optional,
@@ -36,9 +39,13 @@ from .rows import (
     unpack_id,
 )
 
-_CHECKPOINT: Final = f"INSERT OR REPLACE INTO checkpoints ({CHECKPOINT}, content_hash) VALUES ({'?, ' * 11}?)"
+_CHECKPOINT: Final = (
+    f"INSERT OR REPLACE INTO checkpoints ({CHECKPOINT}, mark, content_hash) VALUES ({'?, ' * 12}?)"
+)
 _VALUE: Final = f"INSERT INTO checkpoint_values ({VALUE}, content_hash) VALUES ({'?, ' * 6}?)"
-_WRITES: Final = f"INSERT OR REPLACE INTO checkpoint_writes ({WRITES}, content_hash) VALUES ({'?, ' * 6}?)"
+_WRITES: Final = (
+    f"INSERT OR REPLACE INTO checkpoint_writes ({WRITES}, mark, content_hash) VALUES ({'?, ' * 7}?)"
+)
 
 
 def make_thread(connection: Connection, name: str) -> Thread:
@@ -58,7 +65,7 @@ def make_thread(connection: Connection, name: str) -> Thread:
 
 
 def put_checkpoint(
-    connection: Connection, new: NewCheckpoint, retention: Retention | None
+    connection: Connection, new: NewCheckpoint, retention: Retention | None, signer: RowSigner | None
 ) -> Mapping[bytes, bytes]:
     """See ``CheckpointStore.put_checkpoint``."""
     place = new.place
@@ -76,9 +83,9 @@ def put_checkpoint(
         *(pack_optional(new.root_id), pack_optional(new.run_id), int(new.leans), new.created_at, uses),
         *(new.body.body, put_parts(connection, thread.id, new.body.parts)),
     )
-    connection.execute(_CHECKPOINT, (*row, seal(row)))
+    connection.execute(_CHECKPOINT, marked(row, "a checkpoint", thread.name, signer))
     if retention is not None:
-        retain(connection, thread, place.namespace, retention)
+        retain(connection, thread, place.namespace, retention, signer)
     return tags
 
 
@@ -116,34 +123,40 @@ def put_parts(connection: Connection, thread: int, parts: Iterable[bytes]) -> by
     return b"".join(addresses)
 
 
-def put_writes(connection: Connection, place: Place, writes: Sequence[TaskWrite]) -> None:
+def put_writes(
+    connection: Connection, place: Place, writes: Sequence[TaskWrite], signer: RowSigner | None
+) -> None:
     """See ``CheckpointStore.put_writes``."""
     thread = make_thread(connection, place.thread_id)
     checkpoint = pack_id(place.checkpoint_id)
     for task in dict.fromkeys(write.task_id for write in writes):
         key = (thread.id, place.namespace, checkpoint, pack_id(task))
         rows = connection.execute(
-            f"SELECT {WRITES}, content_hash FROM checkpoint_writes"
+            f"SELECT {WRITES}, mark, content_hash FROM checkpoint_writes"
             " WHERE thread = ? AND namespace = ? AND checkpoint_id = ? AND task_id = ?",
             key,
         ).fetchall()
         found: dict[int, tuple[str, Entry]] = {}
         for row in rows:
-            check(row, "a write", thread.name)
+            check_marked(row, "a write", thread.name, signer)
+            if signer is None and row[-2] is not None:
+                raise UsageError("what this task wrote before is encrypted: pass encryption_key=…")
             found.update((entry.number, (row[4], entry)) for entry in unpack_entries(row[5]))
         for write in writes:
             if write.task_id == task and (write.index < 0 or write.index not in found):
                 parts = addresses_of(put_parts(connection, thread.id, write.blob.parts))
                 entry = Entry(write.index, write.channel, write.blob.body, parts)
                 found[write.index] = write.task_path, entry
-        _store_writes(connection, key, {row[4] for row in rows}, found.values())
+        _store_writes(connection, thread, key, {row[4] for row in rows}, found.values(), signer)
 
 
 def _store_writes(
     connection: Connection,
+    thread: Thread,
     key: tuple[int, str, bytes, bytes],
     paths: set[str],
     entries: Iterable[tuple[str, Entry]],
+    signer: RowSigner | None,
 ) -> None:
     groups: dict[str, list[Entry]] = {path: [] for path in paths}
     for path, entry in entries:
@@ -151,7 +164,7 @@ def _store_writes(
     for path, group in groups.items():
         if group:
             row = (*key, path, pack_entries(group))
-            connection.execute(_WRITES, (*row, seal(row)))
+            connection.execute(_WRITES, marked(row, "a write", thread.name, signer))
         else:  # all that was written from there was overwritten
             connection.execute(
                 "DELETE FROM checkpoint_writes WHERE thread = ? AND namespace = ? AND checkpoint_id = ?"
@@ -163,24 +176,34 @@ def _store_writes(
 Reseal = Callable[[BlobPlace, Blob], Blob]
 
 
-def copy_thread(connection: Connection, source: str, target: str, reseal: Reseal | None) -> None:
+def copy_thread(
+    connection: Connection, source: str, target: str, reseal: Reseal | None, signer: RowSigner | None
+) -> None:
     """See ``CheckpointStore.copy_thread``."""
     if source == target:
         raise UsageError("a thread cannot be copied onto itself")
     old = find_thread(connection, source)
     if old is None:
         return
-    _Copy(connection, old, make_thread(connection, target), reseal).run()
+    _Copy(connection, old, make_thread(connection, target), reseal, signer).run()
 
 
 class _Copy:
     """The rows of one thread on their way into another."""
 
-    def __init__(self, connection: Connection, old: Thread, new: Thread, reseal: Reseal | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        old: Thread,
+        new: Thread,
+        reseal: Reseal | None,
+        signer: RowSigner | None,
+    ) -> None:
         self._connection = connection
         self._old = old
         self._new = new
         self._reseal = reseal
+        self._signer = signer
 
     def run(self) -> None:
         """All of them."""
@@ -189,15 +212,15 @@ class _Copy:
             place = self._place("value", row[1], row[2], "" if row[3] is None else row[3].hex())
             values = (new, row[1], row[2], row[3], *self._blob(place, row[4], row[5]))
             connection.execute(_VALUE.replace("INSERT", "INSERT OR IGNORE", 1), (*values, seal(values)))
-        for row in self._rows(CHECKPOINT, "checkpoints"):
+        for row in self._marked_rows(CHECKPOINT, "checkpoints", "a checkpoint"):
             ids = unpack_id(row[2]), "" if row[3] is None else unpack_id(row[3])
             place = self._place("checkpoint", row[1], b"", *ids)
             values = (new, *row[1:9], *self._blob(place, row[9], row[10]))
-            connection.execute(_CHECKPOINT, (*values, seal(values)))
-        for row in self._rows(WRITES, "checkpoint_writes"):
+            connection.execute(_CHECKPOINT, marked(values, "a checkpoint", self._new.name, self._signer))
+        for row in self._marked_rows(WRITES, "checkpoint_writes", "a write"):
             entries = [self._entry(row, entry) for entry in unpack_entries(row[5])]
             written = (new, *row[1:5], pack_entries(entries))
-            connection.execute(_WRITES, (*written, seal(written)))
+            connection.execute(_WRITES, marked(written, "a write", self._new.name, self._signer))
         connection.execute(
             "INSERT OR IGNORE INTO checkpoint_claims (thread, name, claim, open)"
             " SELECT ?, name, 0, 0 FROM checkpoint_claims WHERE thread = ?",
@@ -210,6 +233,14 @@ class _Copy:
         ).fetchall()
         for row in rows:
             check(row, "a row", self._old.name)
+        return rows
+
+    def _marked_rows(self, columns: str, table: str, what: str) -> list[Any]:
+        rows = self._connection.execute(
+            f"SELECT {columns}, mark, content_hash FROM {table} WHERE thread = ?", (self._old.id,)
+        ).fetchall()
+        for row in rows:
+            check_marked(row, what, self._old.name, self._signer)
         return rows
 
     def _place(self, kind: Any, namespace: str, key: bytes, *names: str) -> BlobPlace:

@@ -20,7 +20,7 @@ from ..protocols import (
     UpdateMemory,
 )
 from ..results import MemoryChange
-from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
+from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, to_datetime
 from .account import Account
 from .known import completes, lasts
 from .moments import holds_from, positions
@@ -311,6 +311,7 @@ def changed(applied: Applied, reason: str = "") -> MemoryChange:
         reason=reason,
         sources=list(record.sources),
         support=record.support,
+        held_until=None if previous is not None or record.valid_to is None else to_datetime(record.valid_to),
     )
 
 

@@ -24,16 +24,17 @@ from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, clean_text
 from .allowance import Allowance
 from .halving import in_halves
-from .known import completes, lasts, outlasts, says
-from .moments import is_plan, said_at, was_ahead
+from .known import competes, completes, lasts, outlasts, says
+from .moments import is_late, is_plan, was_ahead
 from .portions import Portion, halves, portions
 from .recall import Recalled
 from .services import Services
-from .slots import Slotted, outweighs
+from .slots import LATER_KNOWN, Slotted, outweighs
 from .trust import forbidden, stands_for
 
 #: A fact that a model takes for known is not dropped on its word alone.
 _NOT_SAID: Final = "no memory that was offered says it"
+_TOO_MANY: Final = "too many updates and deletions in one call"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +221,8 @@ class _Check:
             deletions = [d for d in own if d.operation == "DELETE"]
             if not own:
                 reason = _NOT_SAID if number in lost else "no valid decision was given"
+                if number in self.until:
+                    reason = LATER_KNOWN
                 valid.append(Decision(fact=number, operation="ADD", reason=reason))
             elif len(deletions) == len(own) and not all(d.retract for d in deletions):
                 valid.append(Decision(fact=number, operation="ADD", reason=deletions[0].reason))
@@ -251,7 +254,7 @@ class _Check:
         if decision.target in self._taken:
             return "the memory is the target of another operation"
         if not self._allowance.covers([decision.fact]):
-            return "too many updates and deletions in one call"
+            return _TOO_MANY
         return None
 
     def _foreign(self, fact: int, memory: int) -> bool:
@@ -282,19 +285,28 @@ class _Check:
         """Why a fact comes too early to change a memory, None if it does not.
 
         What was said before the memory began to hold cannot end it. Rather it is the memory that ended what
-        was said, unless the two go together, or it expires before that.
+        was said, if the two are about one thing and do not go together, and it lasts as long.
         """
-        said = said_at(fact, self._messages)
-        if said < memory.valid_from:
+        if is_late(fact, self._messages, memory.valid_from):
             beside = decision.operation == "UPDATE" and completes(decision.text or fact.text, memory.text)
-            if not beside and lasts(memory, self._expires_at):
-                end = memory.valid_from, memory.memory_id
-                self.until[decision.fact] = min(end, self.until.get(decision.fact, end))
+            past = not beside and lasts(memory, self._expires_at) and competes(memory, fact)
+            if past and not self._put_before(decision.fact, memory):
+                return _TOO_MANY
             return "the fact was said before the memory began to hold"
         ahead = memory.event_time is not None and was_ahead(memory.event_time, fact, self._messages)
         if is_plan(fact, self._messages) and not ahead:
             return "a plan changes nothing that holds by now"
         return None
+
+    def _put_before(self, number: int, memory: MemoryRecord) -> bool:
+        """Have a fact end where a memory begins; False if no more may be changed."""
+        if number not in self.until:
+            if not self._allowance.covers([number]):
+                return False
+            self._allowance.spend([number])
+        end = memory.valid_from, memory.memory_id
+        self.until[number] = min(end, self.until.get(number, end))
+        return True
 
     def _unchanged(self, decision: Decision) -> bool:
         """Whether an UPDATE writes the text that is there already, and has it last no longer."""

@@ -6,6 +6,7 @@ from .. import analysis
 from ..types import Fact, MemoryRecord, Message, Micros
 from .grounding.check import unheard
 from .grounding.evidence import Claim, Readings
+from .grounding.words import Token
 
 _PEOPLE = frozenset(("user", "speaker"))
 
@@ -30,12 +31,7 @@ def says(memory: MemoryRecord, fact: Fact) -> bool:
     if analysis.text_key(memory.text) == analysis.text_key(fact.text):
         return True
     claim, other = Claim(fact.text), Claim(memory.text)
-    begins = [token for run in claim.names if run[0].start == claim.tokens[0].start for token in run]
-    whom = (analysis.query_terms(token.text) for token in begins)
-    words = set(analysis.query_terms(fact.text)).difference(_PEOPLE, *whom)
-    if 2 * len(words & set(analysis.query_terms(memory.text))) < len(words):
-        return False
-    if memory.actor_id != fact.actor_id and not (claim.names or claim.wide_names):
+    if not _shares_words(memory, fact, claim):
         return False
     time = memory.valid_from if memory.event_time is None else memory.event_time
     told = Readings((Message(role="user", content=memory.text, observed_at=time),)).evidence((0,))
@@ -43,7 +39,34 @@ def says(memory: MemoryRecord, fact: Fact) -> bool:
         return False
     # Whom a fact begins with need not be named: the memory may call its speaker something else.
     named = {token.key for run in other.names for token in run}
-    return not named or {token.key for token in begins} <= named
+    return not named or {token.key for token in _beginning(claim)} <= named
+
+
+def competes(memory: MemoryRecord, fact: Fact) -> bool:
+    """Whether a memory and a fact cannot both hold, if a model says so: they are about one thing.
+
+    That is one slot, or at least half of the fact's words beside the name that it begins with.
+    """
+    if None not in (fact.slot, memory.slot):
+        return fact.slot == memory.slot
+    return _shares_words(memory, fact, Claim(fact.text))
+
+
+def _shares_words(memory: MemoryRecord, fact: Fact, claim: Claim) -> bool:
+    """Whether a memory holds half of a fact's words, and may be of the same person.
+
+    Somebody else's words without any name are about somebody else.
+    """
+    whom = (analysis.query_terms(token.text) for token in _beginning(claim))
+    words = set(analysis.query_terms(fact.text)).difference(_PEOPLE, *whom)
+    if 2 * len(words & set(analysis.query_terms(memory.text))) < len(words):
+        return False
+    return memory.actor_id == fact.actor_id or bool(claim.names or claim.wide_names)
+
+
+def _beginning(claim: Claim) -> list[Token]:
+    """The name that a claim begins with, none if it begins otherwise."""
+    return [token for run in claim.names if run[0].start == claim.tokens[0].start for token in run]
 
 
 def completes(text: str, memory: str) -> bool:

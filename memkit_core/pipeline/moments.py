@@ -11,6 +11,8 @@ from ..types import Fact, Message, Micros, to_micros
 from .when import local_day
 
 _DAY: Final[Micros] = 86_400_000_000
+#: What is said by so much sooner is not late: the clocks of two devices differ.
+SKEW: Final[Micros] = 60_000_000
 #: What somebody has all along: the date in such a fact says nothing about since when it holds.
 _CONSTANT: Final = frozenset(("name", "birthday"))
 
@@ -42,6 +44,11 @@ def was_ahead(time: Micros, fact: Fact, messages: Sequence[Message]) -> bool:
         return time > last.observed_at
     day = local_day(last)
     return time > to_micros(datetime(day.year, day.month, day.day, tzinfo=UTC))
+
+
+def is_late(fact: Fact, messages: Sequence[Message], begun: Micros) -> bool:
+    """Whether a fact was said before something began to hold."""
+    return said_at(fact, messages) + SKEW < begun
 
 
 def lies_ahead(fact: Fact, messages: Sequence[Message]) -> bool:

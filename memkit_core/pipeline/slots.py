@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from .. import analysis
 from ..protocols import AmendMemory, Query, RetireMemory, Runtime
@@ -26,6 +27,9 @@ from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
 from .vetoes import cuts_of
 from .wording import amends, holds_still, says_more
+
+#: Why a fact is stored as one of the past.
+LATER_KNOWN: Final = "something later is known already"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,9 +318,7 @@ class _Line:
             if span.fact is not None and span is not newest:
                 assert span.end is not None
                 until[span.fact] = (span.end, self._successor(span))
-                decisions.append(
-                    Decision(fact=span.fact, operation="ADD", reason="something later is known already")
-                )
+                decisions.append(Decision(fact=span.fact, operation="ADD", reason=LATER_KNOWN))
         decisions += [_repeated(number, said, memories) for number, said in self._repeats.items()]
         return Slotted(
             decisions=tuple(decisions),

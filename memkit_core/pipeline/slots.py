@@ -26,7 +26,7 @@ from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
 from .vetoes import cuts_of
-from .wording import amends, holds_still, says_more
+from .wording import amends, holds_now, holds_still, says_more
 
 #: Why a fact is stored as one of the past.
 LATER_KNOWN: Final = "something later is known already"
@@ -127,8 +127,9 @@ def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[M
         return False
     if analysis.text_key(fact.text) == analysis.text_key(row.text):
         return False
-    said = (messages[position].content for position in fact.cites)
-    return holds_still(fact.text) or any(amends(text) for text in said)
+    value = frozenset(analysis.query_terms(fact.text)).difference(analysis.query_terms(row.text))
+    said = [messages[position].content for position in fact.cites]
+    return holds_still(fact.text) or any(amends(text) or holds_now(text, value) for text in said)
 
 
 def counting(rows: Iterable[MemoryRecord], now: Micros) -> list[MemoryRecord]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..analysis import query_terms
+
 #: "He also works at …": a second value stands beside the first, so this is a question for the model.
 _BESIDE: Final = re.compile(
     r"\b(also|too|as well|second|another|additional(?:ly)?|auch|außerdem|zweite[rsn]?|zusätzlich"
@@ -25,6 +27,17 @@ _AMENDS: Final = re.compile(
     re.IGNORECASE,
 )
 
+#: "I live there now", "have lived there since 2019", "wohne seit 2019 dort": what a speaker says holds now,
+#: whatever the date. "Lives there since" alone is how a model tells a date.
+_NOW: Final = re.compile(
+    r"\b(now|nowadays|currently|these days|at present|still|jetzt|nun|derzeit|zurzeit|momentan|inzwischen"
+    r"|noch|seit|seitdem|ahora|actualmente|todavía|sigo|seguimos|hoy en día)\b"
+    r"|\bdesde\b(?!.{0,80}\bhasta\b)|(?:\bhave|\bhas|['\u2019]ve)\b[^,;]{0,80}\bsince\b"
+    r"|现在|目前|如今|仍然|还在|自从|以来",
+    re.IGNORECASE,
+)
+_SENTENCE: Final = re.compile(r"[.!?;\n。！？；]+(?:\s|$)|[\n。！？；]")
+
 
 def says_more(text: str) -> bool:
     """Whether a text puts a second value beside the first."""
@@ -39,3 +52,15 @@ def holds_still(text: str) -> bool:
 def amends(text: str) -> bool:
     """Whether a text takes back what was said before."""
     return _AMENDS.search(text) is not None
+
+
+def holds_now(text: str, value: frozenset[str]) -> bool:
+    """Whether a speaker says of a value that it holds now.
+
+    Args:
+        text: What was said.
+        value: The terms that name the value; sentences that hold none of them count only if none does.
+    """
+    sentences = [sentence for sentence in _SENTENCE.split(text) if sentence]
+    about = [sentence for sentence in sentences if not value.isdisjoint(query_terms(sentence))]
+    return any(_NOW.search(sentence) for sentence in about or sentences)

@@ -207,7 +207,13 @@ def test_every_value_that_is_changed_is_told(tmp_path):
 CORRECTIONS = [
     ("I have lived in Rome since 2019.", "Ana has lived in Rome since 2019."),
     ("I was wrong, it was never Paris but Rome, from 2019.", "Ana lives in Rome."),
+    ("I live in Rome now, since 2019.", "Ana lives in Rome."),
+    ("I have lived in Rome since 2019. Nice there!", "Ana lives in Rome."),
+    ("I'm there now, since 2019.", "Ana lives in Rome."),
     ("Ich wohne seit 2019 in Rom.", "Ana wohnt seit 2019 in Rom."),
+    ("Ich wohne seit 2019 in Rom.", "Ana wohnt in Rom."),
+    ("Vivo en Roma desde 2019.", "Ana vive en Roma."),
+    ("我从2019年以来住在罗马。", "Ana 住在罗马。"),
     ("Vivo en Roma desde 2019.", "Ana vive en Roma desde 2019."),
     ("我从2019年以来住在罗马。", "Ana 从2019年以来住在罗马。"),
 ]
@@ -230,6 +236,28 @@ def test_what_may_be_a_correction_is_a_question_for_the_model(tmp_path, said, te
         assert texts(memory.get_all(user_id="u")) == [text]
         for when in ("2019-06-01", "2021-01-01"):
             assert texts(memory.get_all(user_id="u", as_of=when)) == [text]
+
+
+EARLIER = [
+    "I lived in Rome from 2019. Since 2020 I have been in Paris, and I am there now.",
+    "From 2019 it was Rome.",
+    "Viví en Roma desde 2019 hasta 2020.",
+]
+
+
+@pytest.mark.parametrize("said", EARLIER)
+def test_what_was_so_earlier_is_none(tmp_path, said):
+    memory, chat = scripted(
+        tmp_path,
+        {"facts": [fact("Ana lives in Paris", "2020-01-01")]},
+        {"facts": [fact("Ana lives in Rome" if "Rome" in said else "Ana lives in Roma", "2019-01-01")]},
+        grounding={"mode": "off"},
+    )
+    with memory:
+        memory.add("I have lived in Paris since 2020.", user_id="u", observed_at="2026-01-01")
+        memory.add(said, user_id="u", observed_at="2026-01-02")
+        assert len(chat.calls) == 2
+        assert texts(memory.get_all(user_id="u")) == ["Ana lives in Paris"]
 
 
 def test_what_was_said_before_the_present_value_began_corrects_nothing(tmp_path):

@@ -31,7 +31,7 @@ class State(TypedDict, total=False):
 
 def _graph(saver: MemkitSaver) -> Any:
     def node(state: State) -> State:
-        return {"spent": 100} if state["blocked"] else {}
+        return {"spent": 100} if state.get("blocked") else {}
 
     builder: Any = StateGraph(State)
     builder.add_node("node", node)

@@ -146,19 +146,13 @@ def plan_commit(
         for decision in decisions
         if decision.operation in ("UPDATE", "DELETE") and decision.target is not None
     }
+    replaced: list[RetireMemory] = []
     for decision in decisions:
         if decision.operation == "NONE":
             target = None if decision.target is None else memories[decision.target]
-            more = None
-            if target is not None and target.memory_id not in changing:
-                more = _said_again(batch, target)
-            outcomes.append(None if more is None else len(changes))
-            if more is not None:
-                changes.append(more)
-                changing.add(more.memory_id)
-            if target is not None:  # said again: one more source, which goes with the memory
-                sources = _sources(batch, batch.facts[decision.fact])
-                changes.append(CiteMemory(memory_id=target.memory_id, sources=sources))
+            told = () if target is None else _repeated(batch, decision, target, changing)
+            outcomes.append(len(changes) if len(told) > 1 else None)
+            changes += told
             continue
         outcomes.append(len(changes))
         if decision.operation == "ADD":
@@ -167,12 +161,20 @@ def plan_commit(
             continue
         assert decision.target is not None
         target = memories[decision.target]
-        if decision.operation == "UPDATE":
+        if decision.operation == "UPDATE" and _is_wider(batch.scope, target):
+            heir = _heir(batch, decision, target, skip_duplicate=skip_duplicates)
+            changes.append(heir)
+            replaced.append(_replaced(target, heir, corrections))
+        elif decision.operation == "UPDATE":
             changes.append(_update(batch, decision, target))
         else:
             changes.append(_retirement(batch, decision, target, replaced=decision.fact in added))
     first = len(changes)
-    changes += corrections
+    ends = {(retired.memory_id, retired.expected_revision) for retired in replaced}
+    changes += replaced
+    changes += [
+        c for c in corrections if not isinstance(c, AmendMemory) or (c.memory_id, c.revision) not in ends
+    ]
     return Plan(
         changes=tuple(changes),
         corrections=tuple(range(first, len(changes))),
@@ -216,6 +218,45 @@ def _addition(
     )
 
 
+def _is_wider(scope: Scope, target: MemoryRecord) -> bool:
+    """Whether a memory is of an agent or a run that a scope does not name, though it sees it."""
+    return (scope.agent_id, scope.run_id) != (target.agent_id, target.run_id)
+
+
+def _heir(batch: Batch, decision: Decision, target: MemoryRecord, *, skip_duplicate: bool) -> AddMemory:
+    """What takes the place of a memory of a narrower scope: it is seen wherever its fact is."""
+    update = _update(batch, decision, target)
+    addition = _addition(batch, decision, None, skip_duplicate=skip_duplicate)
+    return replace(
+        addition,
+        text=update.text or addition.text,
+        kind=update.kind or target.kind,
+        metadata={**target.metadata, **addition.metadata},
+        flags=update.flags,
+        vector=update.vector,
+        slot=update.slot,
+        attributes=update.attributes,
+    )
+
+
+def _replaced(
+    target: MemoryRecord, heir: AddMemory, corrections: Sequence[AmendMemory | RetireMemory]
+) -> RetireMemory:
+    """The end of a memory of a narrower scope, which may have come before that of its heir began."""
+    sooner = (
+        c.valid_to
+        for c in corrections
+        if isinstance(c, AmendMemory) and (c.memory_id, c.revision) == (target.memory_id, target.revision)
+    )
+    return RetireMemory(
+        memory_id=target.memory_id,
+        expected_revision=target.revision,
+        valid_to=next(sooner, heir.valid_from),
+        superseded_by=heir.memory_id,
+        reason="replaced by what is told for a wider scope",
+    )
+
+
 def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMemory:
     fact = batch.facts[decision.fact]
     trust = trust_of(fact.origin, user_id=batch.scope.user_id)
@@ -241,6 +282,18 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         attributes=fact.attributes or target.attributes,
         support=fact.support,
     )
+
+
+def _repeated(
+    batch: Batch, decision: Decision, target: MemoryRecord, changing: set[str]
+) -> tuple[Change, ...]:
+    """What a memory that is said again takes from it: maybe more than it had, and one more source."""
+    cited = CiteMemory(memory_id=target.memory_id, sources=_sources(batch, batch.facts[decision.fact]))
+    more = None if target.memory_id in changing else _said_again(batch, target)
+    if more is None:
+        return (cited,)
+    changing.add(target.memory_id)
+    return more, cited
 
 
 def _said_again(batch: Batch, target: MemoryRecord) -> UpdateMemory | None:

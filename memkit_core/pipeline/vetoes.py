@@ -91,6 +91,8 @@ def _corrected(
             superseded_by=change.memory_id if isinstance(change, AddMemory) else None,
             reason="another value of the same",
         )
+    if isinstance(correction, RetireMemory) and isinstance(change, AddMemory):
+        return replace(correction, valid_to=instant, superseded_by=change.memory_id)
     return replace(correction, valid_to=instant)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
+from .markup import joined, table
 from .results import Result, StageFailure
 from .types import Usage
 
@@ -247,8 +248,7 @@ class OwnerUsage(Result):
     cost: float | None = None
 
     def __repr__(self) -> str:
-        owner = self.user_id or self.agent_id or self.run_id or "nobody"
-        return f"{owner!r} {self.operation}: {_cost(self.usage)}{_money(self.cost)}"
+        return f"{_who(self)!r} {self.operation}: {_cost(self.usage)}{_money(self.cost)}"
 
     __str__ = __repr__
 
@@ -278,6 +278,34 @@ class UsageReport(Result):
         return "\n".join(lines)
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        spent = [(name, *_cells(usage, self.costs.get(name))) for name, usage in self.operations.items()]
+        shown = table("usage", ("operation", *_SPENT), [*spent, ("total", *_cells(self.total, self.cost))])
+        if not self.owners:
+            return shown
+        rows = [(_who(one), one.operation, *_cells(one.usage, one.cost)) for one in self.owners]
+        notes = [f"{self.omitted} more are left out of the report"] if self.omitted else []
+        return joined(shown, table("by owner", ("owner", "operation", *_SPENT), rows, notes))
+
+
+_SPENT: Final = ("chat calls", "embedding calls", "input tokens", "output tokens", "ms", "cost")
+
+
+def _cells(usage: Usage, cost: float | None) -> tuple[object, ...]:
+    """The cells of a row in a notebook, as ``_SPENT`` names them."""
+    return (
+        usage.chat_calls,
+        usage.embedding_calls,
+        f"{usage.input_tokens:,}",
+        f"{usage.output_tokens:,}",
+        f"{usage.milliseconds:,.0f}",
+        "" if cost is None else f"{cost:.6g}",
+    )
+
+
+def _who(row: OwnerUsage) -> str:
+    return row.user_id or row.agent_id or row.run_id or "nobody"
 
 
 def _money(cost: float | None) -> str:

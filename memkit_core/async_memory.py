@@ -16,7 +16,7 @@ from .results import (
     ContextResult,
     DeleteAllResult,
     FlushResult,
-    HistoryEvent,
+    History,
     MemoryChange,
     MemoryItem,
     MemoryPage,
@@ -267,7 +267,7 @@ class AsyncMemory:
         agent_id: str | None = None,
         run_id: str | None = None,
         as_of: Time | AsOf | None = None,
-    ) -> list[HistoryEvent]:
+    ) -> History:
         """See ``Memory.history``."""
         return await self._verbs.history(memory_id, scope_or_none(user_id, agent_id, run_id), as_of=as_of)
 

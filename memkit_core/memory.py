@@ -18,7 +18,7 @@ from .results import (
     ContextResult,
     DeleteAllResult,
     FlushResult,
-    HistoryEvent,
+    History,
     MemoryChange,
     MemoryItem,
     MemoryPage,
@@ -415,7 +415,7 @@ class Memory:
         agent_id: str | None = None,
         run_id: str | None = None,
         as_of: Time | AsOf | None = None,
-    ) -> list[HistoryEvent]:
+    ) -> History:
         """What happened to a memory, oldest first; empty if there is none, or none in the scope given.
 
         Args:

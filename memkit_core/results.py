@@ -6,14 +6,14 @@ in UTC; scores and relevances say their range in each docstring.
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import MemkitError
+from .markup import diff, joined, table
 from .types import EventRecord, MemoryRecord, Support, Usage, to_datetime
 
 
@@ -43,26 +43,19 @@ class Result(BaseModel):
         """A field by its name, or the default."""
         return getattr(self, name) if name in self else default
 
-    def _rows(self) -> list[dict[str, object]]:
-        return [{name: value for name, value in self.model_dump().items() if value not in (None, [], {}, "")}]
-
     def _repr_html_(self) -> str:
         """A small table for notebooks."""
-        rows = self._rows()
-        if not rows:
-            return f"<em>{html.escape(repr(self))}</em>"
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(row.get(n, '')))}</td>" for n in names) + "</tr>"
-            for row in rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        shown = {name: value for name, value in self.model_dump().items() if value not in (None, [], {}, "")}
+        return table(type(self).__name__, list(shown), [list(shown.values())] if shown else [])
 
 
 def _short(text: str | None, limit: int = 60) -> str:
     text = text or ""
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def _day(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d}"
 
 
 class MemoryItem(Result):
@@ -204,9 +197,6 @@ class _Listing(Result):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # items, not pydantic's field pairs
         return iter(self._items())
 
-    def _rows(self) -> list[dict[str, object]]:
-        return [row for item in self._items() for row in item._rows()]  # noqa: SLF001 - same base class
-
 
 class SearchResult(_Listing):
     """The answer to a search, best hits first.
@@ -230,6 +220,17 @@ class SearchResult(_Listing):
         )
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        hits = [(f"{h.relevance:.2f}", h.memory, h.kind, _day(h.valid_from), h.id) for h in self.results]
+        notes = [f"degraded: {text}" for text in self.degraded]
+        found = table(
+            f"{len(hits)} memories found", ("relevance", "memory", "kind", "holds since", "id"), hits, notes
+        )
+        if not self.excerpts:
+            return found
+        said = [(f"{e.relevance:.2f}", e.text, e.role, _day(e.observed_at)) for e in self.excerpts]
+        return joined(found, table(f"{len(said)} excerpts", ("relevance", "text", "role", "said"), said))
 
 
 class MemoryPage(_Listing):
@@ -255,6 +256,14 @@ class MemoryPage(_Listing):
         )
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        rows = [(m.memory, m.kind, _day(m.valid_from), _day(m.valid_to), m.revision, m.id) for m in self]
+        notes = [f"degraded: {text}" for text in self.degraded]
+        if self.next_cursor:
+            notes.append("more follow: pass cursor=page.next_cursor")
+        columns = ("memory", "kind", "holds since", "until", "revision", "id")
+        return table(f"{len(rows)} memories", columns, rows, notes)
 
 
 class StageFailure(Result):
@@ -407,6 +416,23 @@ class AddResult(_Listing):
 
     __str__ = __repr__
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                one.event,
+                diff(one.previous_memory, one.memory) if one.event == "UPDATE" else one.memory,
+                "; ".join([one.support, *one.doubts]),
+                one.reason,
+                one.id,
+            )
+            for one in self.results
+        ]
+        notes: list[object] = [*self.rejected, *self.failed]
+        if self.pending:
+            notes.append(f"{len(self.pending)} messages wait for extraction: call flush()")
+        columns = ("event", "memory", "support", "reason", "id")
+        return table(f"add: {self.status}, mode {self.mode!r}, {len(rows)} facts", columns, rows, notes)
+
 
 class HistoryEvent(Result):
     """One entry of a memory's history, oldest first.
@@ -451,6 +477,33 @@ class HistoryEvent(Result):
         return f"{when} {self.event} {_short(self.old_memory if self.event == 'DELETE' else self.new_memory)}"
 
     __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return _told([self])
+
+
+class History(list[HistoryEvent]):
+    """What happened to a memory, oldest first: a list whose table in notebooks shows each change of words."""
+
+    def _repr_html_(self) -> str:
+        return _told(self)
+
+
+def _told(events: Sequence[HistoryEvent]) -> str:
+    """Events of one memory as a table."""
+    columns = ("revision", "event", "memory", "reason", "by", "recorded")
+    rows = [
+        (
+            one.revision,
+            one.event,
+            diff(one.old_memory, one.new_memory),
+            one.reason,
+            one.actor_id,
+            one.created_at.isoformat(sep=" ", timespec="seconds"),
+        )
+        for one in events
+    ]
+    return table(f"history of {events[0].memory_id}" if events else "no history", columns, rows)
 
 
 class ContextResult(Result):

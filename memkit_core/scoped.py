@@ -11,7 +11,7 @@ from .results import (
     AddResult,
     ContextResult,
     DeleteAllResult,
-    HistoryEvent,
+    History,
     MemoryChange,
     MemoryItem,
     MemoryPage,
@@ -148,7 +148,7 @@ class ScopedMemory:
         """See ``Memory.delete_all``."""
         return drive(self._verbs.delete_all(self._scope, filters=filters))
 
-    def history(self, memory_id: str, *, as_of: Time | AsOf | None = None) -> list[HistoryEvent]:
+    def history(self, memory_id: str, *, as_of: Time | AsOf | None = None) -> History:
         """See ``Memory.history``."""
         return drive(self._verbs.history(memory_id, self._scope, as_of=as_of))
 
@@ -283,7 +283,7 @@ class AsyncScopedMemory:
         """See ``Memory.delete_all``."""
         return await self._verbs.delete_all(self._scope, filters=filters)
 
-    async def history(self, memory_id: str, *, as_of: Time | AsOf | None = None) -> list[HistoryEvent]:
+    async def history(self, memory_id: str, *, as_of: Time | AsOf | None = None) -> History:
         """See ``Memory.history``."""
         return await self._verbs.history(memory_id, self._scope, as_of=as_of)
 

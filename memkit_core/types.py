@@ -8,7 +8,7 @@ at unit length.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from .checks import FIRST_MICROS as FIRST_MICROS
@@ -24,6 +24,7 @@ from .checks import to_micros as to_micros
 from .checks import zone_of as zone_of
 from .errors import UsageError
 from .images import Image as Image
+from .markup import table
 from .moments import AsOf as AsOf
 
 if TYPE_CHECKING:
@@ -360,15 +361,15 @@ class Usage:
         """Whether a model was called."""
         return bool(self.chat_calls or self.embedding_calls)
 
+    def _repr_html_(self) -> str:
+        """A small table for notebooks."""
+        names = ("chat_calls", "embedding_calls", "input_tokens", "output_tokens", "milliseconds")
+        row = [f"{getattr(self, name):,.0f}" for name in names]
+        return table("usage", [name.replace("_", " ") for name in names], [row])
+
     def timed(self, milliseconds: float) -> Usage:
         """The same usage with the wall time of the whole operation."""
-        return Usage(
-            chat_calls=self.chat_calls,
-            embedding_calls=self.embedding_calls,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
-            milliseconds=milliseconds,
-        )
+        return replace(self, milliseconds=milliseconds)
 
 
 def period_of(period: str, moment: Micros) -> str:

@@ -44,6 +44,7 @@ from .results import (
     ContextResult,
     DeleteAllResult,
     FlushResult,
+    History,
     HistoryEvent,
     MemoryChange,
     MemoryItem,
@@ -365,16 +366,14 @@ class Verbs:
         query = Query(scope=scope, where=where, now=services.clock(), trusted_only=hidden)
         return await self._rt.call(lambda: services.store.count(query))
 
-    async def history(
-        self, memory_id: str, scope: Scope | None, *, as_of: Time | AsOf | None
-    ) -> list[HistoryEvent]:
+    async def history(self, memory_id: str, scope: Scope | None, *, as_of: Time | AsOf | None) -> History:
         """See ``Memory.history``."""
         self.engine.check_open()
         check_id(memory_id, "memory_id")
         known = known_point(as_of)
         store = self.engine.services.store
         events = await self._rt.call(lambda: store.history(memory_id, scope))
-        return [HistoryEvent.of(event) for event in events if event.recorded_at <= known]
+        return History(HistoryEvent.of(event) for event in events if event.recorded_at <= known)
 
     # ------------------------------------------------------------ upkeep
 

@@ -142,6 +142,18 @@ def test_what_was_taken_back_ends_nothing(tmp_path, how):
         assert texts(memory.get_all(user_id="u")) == ["Ana lives in Rome"]
 
 
+def test_a_deletion_ends_what_held_and_says_not_that_it_never_was(tmp_path):
+    memory, _ = opened(tmp_path / "m.db")
+    with memory:
+        memory.add("Ana lives in Paris since 2020-01-01.", user_id="u")
+        result = memory.add("Ana lives in Rome since 2022-01-01.", user_id="u")
+        memory.delete(result.updated[0].id)
+        assert texts(memory.get_all(user_id="u")) == []
+        assert texts(memory.get_all(user_id="u", as_of="2021-01-01")) == ["Ana lives in Paris"]
+        assert texts(memory.get_all(user_id="u", as_of="2023-01-01")) == ["Ana lives in Rome"]
+        assert texts(memory.get_all(user_id="u", as_of=datetime.now(UTC))) == []
+
+
 def test_a_plan_fills_no_slot(tmp_path):
     memory, _ = opened(tmp_path / "m.db")
     with memory:

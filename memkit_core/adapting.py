@@ -4,7 +4,7 @@ memory a run is about.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -76,6 +76,21 @@ class Lent:
                 " whose `checkpoints` is a memkit_core.protocols.CheckpointStore"
             )
         return checkpoints
+
+    def check_add(
+        self, messages: object, *, user_id: str, key: str, metadata: Mapping[str, Any] | None, infer: bool
+    ) -> None:
+        """Refuse what ``add`` would refuse for its arguments; nothing is stored.
+
+        Args:
+            key: Another id that goes with the call.
+
+        Raises:
+            UsageError: An argument is wrong.
+            VisionUnsupportedError: There are images and no model that can see.
+        """
+        verbs = self.memory._verbs  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - lent on purpose
+        verbs.check_add(messages, user_id=user_id, key=key, metadata=metadata, infer=infer)
 
     async def call(self, function: Callable[[], T]) -> T:
         """What a blocking function returns, called on a storage thread of the engine."""

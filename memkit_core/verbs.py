@@ -85,6 +85,19 @@ class Verbs:
 
     # ------------------------------------------------------------ writing
 
+    def check_add(
+        self, messages: object, *, user_id: str, key: str, metadata: Mapping[str, Any] | None, infer: bool
+    ) -> None:
+        """See ``Lent.check_add``."""
+        services = self.engine.services
+        check_id(user_id, "user_id")
+        check_id(key, "key")
+        parse_metadata(metadata)
+        reader = ContentReader(services.policies.vision)
+        parsed = parse_messages(messages, actor_id=None, observed_at=services.clock(), reader=reader)
+        if infer:
+            check_sight(services.chat, parsed)
+
     async def add(
         self,
         messages: object,

@@ -22,7 +22,7 @@ from memkit_core.protocols import (
 
 from .index import ItemIndex
 from .memories import Memories
-from .values import dump, filter_of, item_of, listing_of, search_item_of, ttl_micros
+from .values import check_page, dump, filter_of, item_of, listing_of, search_item_of, ttl_micros
 
 #: Vectors by the texts and by the queries that they were made from.
 Vectors = Mapping[str, Any]
@@ -74,7 +74,7 @@ class Plan:
         namespace, key = tuple(op.namespace), op.key
         user = memories.user(namespace)
         if user is not None:
-            memories.check(op)
+            memories.check(user, op)
             self.memory_puts.pop((user, key), None)
             self.memory_puts[user, key] = op
             return
@@ -115,9 +115,11 @@ def _question(op: Op, ranking: ItemRanking) -> ItemQuestion:
     if isinstance(op, GetOp):
         return ItemGet(namespace=tuple(op.namespace), key=op.key, refresh=op.refresh_ttl)
     if isinstance(op, ListNamespacesOp):
+        check_page(op.limit, op.offset)
         return listing_of(op)
     if not isinstance(op, SearchOp):
         raise UsageError(f"unknown operation: {type(op).__name__}")
+    check_page(op.limit, op.offset)
     return ItemSearch(
         prefix=tuple(op.namespace_prefix),
         where=filter_of(op.filter),

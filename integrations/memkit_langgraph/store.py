@@ -73,7 +73,7 @@ class MemkitStore(BaseStore):
         self._lent = lend(memory)
         self._items = self._lent.items
         self._index = ItemIndex(self._lent, index)
-        self._memories = Memories(self._lent.memory, memories, extract=extract)
+        self._memories = Memories(self._lent, memories, extract=extract)
         self._ranking: ItemRanking = ranking
         self._sweeper = Sweeper()
         # LangGraph's own database stores refresh only where that is configured; so does this one.
@@ -104,7 +104,8 @@ class MemkitStore(BaseStore):
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations; see ``BaseStore``. Reads see the state before the puts of the same batch.
 
-        All puts of items are one transaction. Puts into users' memories come behind them, one by one.
+        All puts of items are one transaction. Puts into users' memories come behind them, one by one: a
+        ``StorageError`` in one of them leaves what came before it done.
 
         Raises:
             UsageError: An operation is wrong. Nothing was changed.

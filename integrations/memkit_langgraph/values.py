@@ -14,6 +14,7 @@ from memkit_core.errors import UsageError
 from memkit_core.protocols import FoundItem, ItemFilter, NamespaceListing, StoredItem
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST: Final = 2**63 - 1
 _MINUTE: Final = 60_000_000
 #: Signs that no field of a filter has in any store of LangGraph.
 _STRANGE: Final = re.compile(r"[\x00-\x1f'\"`;()\\]")
@@ -102,6 +103,17 @@ def search_item_of(found: FoundItem) -> SearchItem:
         updated_at=moment(stored.updated_at),
         score=found.score,
     )
+
+
+def check_page(limit: int, offset: int) -> None:
+    """Refuse a page that there cannot be.
+
+    Raises:
+        UsageError: ``limit`` or ``offset`` is no number from 0 to 2**63 - 1.
+    """
+    for name, value in (("limit", limit), ("offset", offset)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
+            raise UsageError(f"{name} is not negative and at most 2**63 - 1; {value!r:.40} is not")
 
 
 def filter_of(wanted: Mapping[str, Any] | None) -> ItemFilter | None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from memkit_core import Memory
 from memkit_langgraph import MemkitStore, user_label, user_namespace
@@ -52,3 +53,27 @@ async def test_asynchronously(memory: Memory) -> None:
     found = json.loads(await search.ainvoke({"query": "tea"}))
     assert found[0]["value"]["content"] == "Ana prefers green tea"
     assert memory.search("tea", user_id="ana").results[0].memory == "Ana prefers green tea"
+
+
+class Preference(BaseModel):
+    topic: str
+    text: str
+
+
+@pytest.mark.parametrize("label", ["notes", "memories"])
+def test_with_a_schema(memory: Memory, label: str) -> None:
+    store = MemkitStore(memory)
+    namespace = user_namespace(label, "ana")
+    manage = langmem.create_manage_memory_tool(namespace=namespace, store=store, schema=Preference)
+    search = langmem.create_search_memory_tool(namespace=namespace, store=store)
+    jazz, rock = ({"topic": "music", "text": f"likes {what}"} for what in ("jazz", "rock"))
+    manage.invoke({"content": jazz, "action": "create"})
+    found = json.loads(search.invoke({"query": "music"}))
+    assert [item["value"]["content"] for item in found] == [jazz]
+    manage.invoke({"content": rock, "action": "update", "id": found[0]["key"]})
+    again = json.loads(search.invoke({"query": "music"}))
+    assert [item["value"]["content"] for item in again] == [rock]
+    if label == "memories":
+        assert "likes rock" in memory.search("music", user_id="ana").results[0].memory
+    manage.invoke({"action": "delete", "id": again[0]["key"]})
+    assert json.loads(search.invoke({"query": "music"})) == []

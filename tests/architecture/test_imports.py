@@ -66,6 +66,7 @@ RULES: dict[str, set[str] | None] = {
     "verbs": EVERYTHING,
     "memory": EVERYTHING,
     "async_memory": EVERYTHING,
+    "plots": EVERYTHING,
     "demo": PUBLIC,
     "cli": {*PUBLIC, "demo", "evaluation"},
 }
@@ -78,6 +79,7 @@ KNOWN_BY: dict[str, set[str]] = {
     "langchain_community": {"indexes"},
     "langchain_core": {"models", "testing", "admin", "async_admin", "memory", "async_memory", "indexes"},
     "langchain_openai": {"models"},
+    "matplotlib": {"plots"},
     "onnxruntime": {"models"},
     "pysqlite3": {"storage"},
     "rich": {"cli", "demo", "evaluation"},
@@ -90,8 +92,8 @@ KNOWN_BY: dict[str, set[str]] = {
 
 #: Never at module level: these cost every program that imports memkit, whether it uses them or not.
 HEAVY = {
-    *("anyio", "chromadb", "langchain", "langchain_core", "langgraph", "llama_index", "neo4j", "numpy"),
-    *("onnxruntime", "psycopg", "pysqlite3", "requests", "httpx", "tiktoken", "tokenizers"),
+    *("anyio", "chromadb", "langchain", "langchain_core", "langgraph", "llama_index", "matplotlib", "neo4j"),
+    *("numpy", "onnxruntime", "psycopg", "pysqlite3", "requests", "httpx", "tiktoken", "tokenizers"),
 }
 #: Modules that are themselves only imported inside functions, with what they need.
 LOADED_ON_USE: dict[str, set[str]] = {

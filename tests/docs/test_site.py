@@ -19,6 +19,7 @@ from typer.main import get_command
 
 import memkit_core
 import memkit_core.indexes
+import memkit_core.plots
 import memkit_core.protocols
 import memkit_core.testing
 import memkit_langgraph
@@ -54,6 +55,7 @@ def test_every_public_name_is_in_the_reference(documented: set[str]) -> None:
     missing = {f"memkit_core.{name}" for name in memkit_core.__all__} - documented
     missing |= {f"memkit_core.testing.{name}" for name in memkit_core.testing.__all__} - documented
     missing |= {f"memkit_core.indexes.{name}" for name in memkit_core.indexes.__all__} - documented
+    missing |= {f"memkit_core.plots.{name}" for name in memkit_core.plots.__all__} - documented
     missing |= {f"memkit_langgraph.{name}" for name in memkit_langgraph.__all__} - documented
     missing |= {f"memkit_core.protocols.{name}" for name in memkit_core.protocols.__all__} - documented
     assert not missing

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from langgraph.store.base import IndexConfig, PutOp, ensure_embeddings, get_text_at_path, tokenize_path
 
@@ -13,6 +14,9 @@ from memkit_core.errors import UsageError
 if TYPE_CHECKING:
     from memkit_core.adapting import Embedder
 
+#: LangGraph's paths: names, ``{several,names}`` and places in lists, one behind the other.
+_PIECE: Final = r"(?:[^.\[\]{}\ud800-\udfff]+|\{[^{}\ud800-\udfff]+\}|\[(?:\*|-?[0-9]+)\])+"
+_PATH: Final = re.compile(rf"{_PIECE}(?:\.{_PIECE})*")
 _KNOWN = {"dims", "embed", "fields"}
 
 
@@ -68,7 +72,7 @@ def _fields(fields: object) -> tuple[str, ...]:
     if not isinstance(names, list | tuple):
         names = [None]
     found: list[Any] = list(cast("Any", names))
-    if not all(isinstance(name, str) for name in found):
+    if not all(isinstance(name, str) and _PATH.fullmatch(name) for name in found):
         raise UsageError(f"an index's fields are a list of paths such as 'text' or 'a.b[*]', not {fields!r}")
     return tuple(found)
 

@@ -70,6 +70,7 @@ class MemkitStore(BaseStore):
         unknown = set(ttl or ()) - _TTL
         if unknown:
             raise UsageError(f"ttl knows {', '.join(sorted(_TTL))}, not {', '.join(sorted(unknown))}")
+        _interval((ttl or {}).get("sweep_interval_minutes"))
         self._lent = lend(memory)
         self._items = self._lent.items
         self._index = ItemIndex(self._lent, index)
@@ -206,13 +207,16 @@ class MemkitStore(BaseStore):
 
         Args:
             sweep_interval_minutes: By default as configured, else 5.
+
+        Raises:
+            UsageError: The interval is no positive number. Nothing was started.
         """
         if not self.ttl_config:
             nothing = Sweeping()
             nothing.set_result(None)
             return nothing
-        minutes = sweep_interval_minutes or self.ttl_config.get("sweep_interval_minutes") or 5
-        return self._sweeper.start(self.sweep_ttl, float(minutes) * 60)
+        minutes = _interval(sweep_interval_minutes or self.ttl_config.get("sweep_interval_minutes"))
+        return self._sweeper.start(self.sweep_ttl, minutes * 60)
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> Yes:
         """End the sweeper; false if it was still at work after ``timeout`` seconds. May be awaited."""
@@ -251,6 +255,8 @@ class Opening:
         self._open: tuple[MemkitStore, Memory] | None = None
 
     def __enter__(self) -> MemkitStore:
+        if self._open is not None:
+            raise UsageError("this store is open already: from_conn_string makes another one")
         # Memories that are put through it wait for vectors: no model of memories' own is known here.
         memory = Memory(llm="verbatim", embedder="none", store=self._conn_string)
         try:
@@ -276,6 +282,14 @@ class Opening:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.__exit__, kind, error, trace)
+
+
+def _interval(minutes: object) -> float:
+    if not minutes:  # LangGraph's stores take 0 for none as well
+        return 5.0
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < 1e6:
+        raise UsageError(f"sweep_interval_minutes is a positive number of minutes, not {minutes!r}")
+    return float(minutes)
 
 
 def _now() -> int:

@@ -44,14 +44,16 @@ def dump(value: Mapping[str, Any]) -> str:
 
 
 def _check_keys(value: Any) -> None:
-    # json would silently turn numbers into texts.
+    # json would silently turn numbers into texts, and tuples into lists.
     if isinstance(value, dict):
         parts: dict[Any, Any] = cast("Any", value)
         for key, part in parts.items():
             if not isinstance(key, str):
                 raise TypeError(f"its keys are texts, not {type(key).__name__}")
             _check_keys(part)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, tuple):
+        raise TypeError("it holds a tuple, which would come back as a list: make it one")
+    elif isinstance(value, list):
         items: list[Any] = cast("Any", value)
         for part in items:
             _check_keys(part)

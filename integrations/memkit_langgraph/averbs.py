@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.checkpoint.base import (
@@ -81,7 +82,8 @@ class AsyncVerbs(BaseCheckpointSaver[str]):
             asked = question
             page = await self._call(lambda: self._store.list_checkpoints(asked))  # noqa: B023 - called at once
             for stored in listing.page(page):
-                found = await self._call(lambda: self.listed(stored, filter))  # noqa: B023 - called at once
+                whole = partial(self.listed, stored, filter)
+                found = await self._call(lambda: listing.whole(whole))  # noqa: B023 - called at once
                 if found is not None:
                     yield found
                     if listing.given():

@@ -6,17 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import ormsgpack
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from memkit_core.errors import IntegrityError
-from memkit_core.protocols import KEY_BYTES, Base, Blob, BlobPlace, ChannelValue, Layers
+from memkit_core.protocols import KEY_BYTES, Base, Blob, BlobPlace, ChannelValue, Layers, StoredCheckpoint
 
 from .encryption import Cipher, place_of
 from .packing import pack, unpack
-from .splitting import Op, assemble, difference, digest_of, entries_of, long_texts
+from .places import checkpoint_place
+from .splitting import Assembly, Op, assemble, difference, digest_of, entries_of, long_texts
 
 #: Bodies of this size are kept as a part.
 _INLINE: Final = 640
@@ -83,7 +84,21 @@ class Codec:
             UsageError: It is encrypted with another key, or of a type that is not allowed.
         """
         form, ops = self._ops(blob, place)
-        return serde.loads_typed((form, b"".join(assemble([ops]).entries)))
+        return serde.loads_typed((form, b"".join(_assembled([ops]).entries)))
+
+    def decode_checkpoint(
+        self, serde: SerializerProtocol, stored: StoredCheckpoint
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A checkpoint without its values, and its metadata; errors as in ``decode``."""
+        found = self.decode(serde, stored.body, checkpoint_place(stored.place, stored.parent_id))
+        match found:
+            case [{"channel_versions": dict()}, dict()]:
+                rest, metadata = cast("tuple[dict[str, Any], dict[str, Any]]", found)
+            case _:
+                raise IntegrityError("a checkpoint's body is none that was written")
+        if not all(isinstance(version, str | int | float) for version in rest["channel_versions"].values()):
+            raise IntegrityError("a checkpoint's body is none that was written")
+        return rest, metadata
 
     def encode_value(
         self, serde: SerializerProtocol, value: Any, place: BlobPlace, known: Known | None
@@ -117,7 +132,7 @@ class Codec:
             layer_form, ops = self._ops(layer.blob, _based(here, layer.base))
             form = form or layer_form
             found.append(ops)
-        made = assemble(found)
+        made = _assembled(found)
         known = None
         if len(made.entries) > 1:
             base = Base(layers[0].key, layers[0].tag)
@@ -165,8 +180,15 @@ class Codec:
         try:
             form, items = ormsgpack.unpackb(unpack(packed))
             return str(form), _read_items(items, [unpack(part) for part in parts])
-        except (ValueError, TypeError, LookupError) as error:
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise IntegrityError("a stored value of a checkpoint cannot be read") from error
+
+
+def _assembled(layers: list[list[Op]]) -> Assembly:
+    try:
+        return assemble(layers)
+    except (TypeError, ValueError, LookupError, MemoryError, OverflowError) as error:
+        raise IntegrityError("a stored value of a checkpoint cannot be read") from error
 
 
 @dataclass(frozen=True, slots=True)

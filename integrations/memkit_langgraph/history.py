@@ -11,7 +11,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from memkit_core.protocols import Ancestor, CheckpointStore, Place
 
 from .codec import Codec, value_key
-from .places import checkpoint_place, value_place, write_place
+from .places import value_place, write_place
 
 #: Ancestors that are read together.
 _PAGE: Final = 64
@@ -69,7 +69,7 @@ class History:
         found: list[dict[str, bytes]] = []
         for ancestor in page:
             stored = ancestor.stored
-            rest, _ = self._codec.decode(serde, stored.body, checkpoint_place(stored.place, stored.parent_id))
+            rest, _ = self._codec.decode_checkpoint(serde, stored)
             versions: Mapping[str, object] = rest["channel_versions"]
             found.append(
                 {channel: value_key(channel, versions[channel]) for channel in walk.remaining & {*versions}}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
-
-from langgraph.checkpoint.base import get_checkpoint_id
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memkit_core.errors import UsageError
 from memkit_core.protocols import CheckpointQuestion, Place, StoredCheckpoint
 
+from .encryption import MissingKeyError
+from .places import checked, checkpoint_in
+
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 #: The first page is small, since many callers want one checkpoint; later ones are read at less cost each.
 _FIRST_PAGE: Final = 16
@@ -34,10 +39,12 @@ class Listing:
         thread = names.get("thread_id")
         if config is not None and thread is None:
             raise UsageError("list needs {'configurable': {'thread_id': …}}, or None for all threads")
-        self._thread = None if thread is None else str(thread)
-        self._namespace: str | None = names.get("checkpoint_ns")
-        self._checkpoint: str | None = names.get("checkpoint_id") or None
-        self._before = None if before is None else get_checkpoint_id(before)
+        namespace: object = names.get("checkpoint_ns")
+        self._thread = None if thread is None else checked(str(thread))
+        self._namespace = None if namespace is None else checked(str(namespace))
+        self._checkpoint = None if config is None else checkpoint_in(config)
+        self._before = None if before is None else checkpoint_in(before)
+        self._told = False
         self._left = limit
         self._size = _FIRST_PAGE
         self._last: Place | None = None
@@ -63,6 +70,18 @@ class Listing:
         if found:
             self._last = found[-1].place
         return found
+
+    def whole(self, read: Callable[[], T]) -> T | None:
+        """What ``read`` returns; in a listing of all threads, None for what another key has encrypted."""
+        try:
+            return read()
+        except MissingKeyError:
+            if self._thread is not None:
+                raise
+            if not self._told:
+                logger.warning("a listing of all threads leaves out those that another key has encrypted")
+            self._told = True
+            return None
 
     def given(self) -> bool:
         """One more was handed out; returns whether it was the last one."""

@@ -29,11 +29,34 @@ def place_in(config: RunnableConfig, checkpoint_id: str | None = None) -> Place:
         if checkpoint_id is None:
             raise UsageError("writes belong to a checkpoint: {'configurable': {'checkpoint_id': …}}")
     place = Place(str(thread), str(configurable.get("checkpoint_ns") or ""), str(checkpoint_id))
+    checked("".join((place.thread_id, place.namespace, place.checkpoint_id)))
+    return place
+
+
+def checkpoint_in(config: RunnableConfig) -> str | None:
+    """The checkpoint that a config names, if it names one.
+
+    Raises:
+        UsageError: What it names is no text.
+    """
+    configurable: Mapping[str, Any] = config.get("configurable", {})
+    found = text_of(configurable.get("checkpoint_id"))
+    if found is not None:
+        checked(found)
+    return found
+
+
+def checked(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        UsageError: It holds what no text can.
+    """
     try:
-        "".join((place.thread_id, place.namespace, place.checkpoint_id)).encode("utf-8")
+        name.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UsageError("an id of a checkpoint holds a lone surrogate, which is not text") from error
-    return place
+    return name
 
 
 def config_of(place: Place, checkpoint_id: str | None = None) -> RunnableConfig:

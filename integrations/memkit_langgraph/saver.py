@@ -16,7 +16,6 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
-    get_checkpoint_id,
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -169,7 +168,7 @@ class MemkitSaver(AsyncVerbs):
         whole = get_checkpoint_metadata(config, metadata)
         rest = cast("dict[str, Any]", checkpoint.copy())
         values: dict[str, Any] = rest.pop("channel_values")
-        parent = get_checkpoint_id(config)
+        parent = places.checkpoint_in(config)
         fresh = {channel: version for channel, version in new_versions.items() if channel in values}
         new, encoded = self._new(place, parent, rest, whole, values, fresh, based=True)
         retention = places.retention_of(*self._keep)
@@ -253,14 +252,14 @@ class MemkitSaver(AsyncVerbs):
             IntegrityError: It, or what belongs to it, is damaged.
             UsageError: It holds a type that is not allowed, or is encrypted with another key.
         """
-        place = places.place_in(config, get_checkpoint_id(config) or "")
+        place = places.place_in(config, places.checkpoint_in(config) or "")
         loaded = self._store.get_checkpoint(place.thread_id, place.namespace, place.checkpoint_id or None)
         return None if loaded is None else self._tuple(loaded, learn=True)
 
     def _tuple(self, loaded: LoadedCheckpoint, *, learn: bool) -> CheckpointTuple:
         stored = loaded.stored
         place = stored.place
-        rest, metadata = self._body(stored)
+        rest, metadata = self._codec.decode_checkpoint(self.serde, stored)
         values: dict[str, Any] = {}
         for channel, version in rest["channel_versions"].items():
             key = value_key(channel, version)
@@ -287,15 +286,10 @@ class MemkitSaver(AsyncVerbs):
         return CheckpointTuple(
             config=places.config_of(place),
             checkpoint=cast("Checkpoint", {**rest, "channel_values": values}),
-            metadata=metadata,
+            metadata=cast("CheckpointMetadata", metadata),
             parent_config=None if parent is None else places.config_of(place, parent),
             pending_writes=writes,
         )
-
-    def _body(self, stored: StoredCheckpoint) -> tuple[dict[str, Any], CheckpointMetadata]:
-        place = places.checkpoint_place(stored.place, stored.parent_id)
-        rest, metadata = self._codec.decode(self.serde, stored.body, place)
-        return rest, metadata
 
     def list(
         self,
@@ -314,12 +308,13 @@ class MemkitSaver(AsyncVerbs):
             limit: How many at most.
 
         Raises:
-            IntegrityError, UsageError: As ``get_tuple``.
+            IntegrityError, UsageError: As ``get_tuple``; of all threads, those that another key has encrypted
+                are left out, with a warning.
         """
         listing = Listing(config, before, limit)
         while (question := listing.question()) is not None:
             for stored in listing.page(self._store.list_checkpoints(question)):
-                found = self.listed(stored, filter)
+                found = listing.whole(partial(self.listed, stored, filter))
                 if found is not None:
                     yield found
                     if listing.given():
@@ -328,7 +323,7 @@ class MemkitSaver(AsyncVerbs):
     def listed(self, stored: StoredCheckpoint, wanted: dict[str, Any] | None) -> CheckpointTuple | None:
         """The whole of a listed checkpoint; None if the filter rules it out, or it is gone by now."""
         if wanted:
-            metadata = cast("dict[str, Any]", self._body(stored)[1])
+            _, metadata = self._codec.decode_checkpoint(self.serde, stored)
             if any(metadata.get(key) != value for key, value in wanted.items()):
                 return None
         place = stored.place
@@ -341,7 +336,7 @@ class MemkitSaver(AsyncVerbs):
         """See ``BaseCheckpointSaver``; reads the writes of these channels only, and each value once."""
         if not channels:
             return {}
-        place = places.place_in(config, get_checkpoint_id(config) or "")
+        place = places.place_in(config, places.checkpoint_in(config) or "")
         return self._history.of(self.serde, place, channels)
 
     def delete_thread(self, thread_id: str) -> None:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from memkit_core import Memory
+from memkit_core.errors import UsageError
 
 if TYPE_CHECKING:
     from .saver import MemkitSaver
@@ -22,6 +23,8 @@ class SaverOpening:
         self._open: tuple[MemkitSaver, Memory] | None = None
 
     def __enter__(self) -> MemkitSaver:
+        if self._open is not None:
+            raise UsageError("this saver is open already: from_conn_string makes another one")
         memory = Memory(llm="verbatim", embedder="none", store=self._conn_string)
         try:
             saver = self._make(memory)

@@ -87,7 +87,7 @@ def plot_scopes(
 ) -> Axes:
     """How many memories each scope holds now: a bar for each, in parts by the agents and runs inside it.
 
-    No bar holds another user's memories, as no call does. The eight largest parts have colours of their own,
+    What belongs to none of them is called its own. No bar holds another user's memories, as no call does. The eight largest parts have colours of their own,
     further ones are one part. All current memories of the scopes are read, those in quarantine too.
 
     Args:
@@ -123,6 +123,7 @@ def plot_scopes(
     drawn.invert_yaxis()
     drawn.margins(x=0.1)
     drawn.set_xlim(left=0)
+    drawn.xaxis.get_major_locator().set_params(integer=True)
     drawn.set_title("current memories")
     if columns:
         drawn.legend(fontsize="small")
@@ -189,7 +190,7 @@ def _parts(engine: Engine, scope: Scope) -> Counter[str]:
     parts: Counter[str] = Counter()
     after: tuple[int, str] | None = None
     while page := services.store.scan(query, limit=_PAGE, after=after):
-        parts.update(_ids(one, beside=scope) or "in no agent or run" for one in page)
+        parts.update(_ids(one, beside=scope) or "its own" for one in page)
         after = (page[-1].created_at, page[-1].memory_id)
     return parts
 

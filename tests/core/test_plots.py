@@ -137,7 +137,7 @@ def test_scopes_are_bars_in_parts_and_nobody_s_memories_are_in_another_s_bar(tmp
         ax = plot_scopes(memory, scopes)
         assert labels(ax) == ["user ana", "user bob", "agent coach", "user nobody"]
         assert parts(ax) == {
-            "in no agent or run": [3, 0, 1, 0],
+            "its own": [3, 0, 1, 0],
             "agent coach, run r": [0, 4, 0, 0],
             "agent coach": [2, 0, 0, 0],
         }

@@ -87,8 +87,9 @@ def plot_scopes(
 ) -> Axes:
     """How many memories each scope holds now: a bar for each, in parts by the agents and runs inside it.
 
-    What belongs to none of them is called its own. No bar holds another user's memories, as no call does. The eight largest parts have colours of their own,
-    further ones are one part. All current memories of the scopes are read, those in quarantine too.
+    What belongs to none of them is called its own. No bar holds another user's memories, as no call does. The
+    eight largest parts have colours, further ones are one part. All current memories of the scopes are read,
+    those in quarantine too.
 
     Args:
         memory: An open memory. An asynchronous one is read all the same, blocking.

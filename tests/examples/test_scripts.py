@@ -14,6 +14,22 @@ SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 PRINTED = {
     "agent_loop": ["UPDATE: Mara lives in Madrid.", "in April: Mara lives in Berlin."],
     "chat_loop": ["You told me: I am allergic to peanuts."],
+    "fallback_model": [
+        "the first model was asked 2 times, the second 1",
+        "'I am learning to roll it.': pending",
+        "extracted by flush: 1",
+        "remembered: ['Mara bought a canoe.', 'Mara is learning to roll.']",
+    ],
+    "health_check": ["sound: True", "model down: pending", "exit code: 0", "exit code: 2"],
+    "healthcare_assistant": [
+        "UPDATE: Takes 10 mg of lisinopril every morning.",
+        "ana: Allergic to penicillin: it gives a rash.\n    ben: not on file",
+        "ana: Takes 10 mg of lisinopril every morning.\n    ben: not on file",
+        "ana: not on file\n    ben: Has had asthma since childhood.",
+        "Which blood group?\n    ana: not on file\n    ben: not on file",
+        "ana's dose in March: Takes 5 mg of lisinopril every morning.",
+        "ben can read or change ana's file: False",
+    ],
     "multi_tenant": ["ana: nothing relevant", "Bob's memory does not exist for Ana."],
     "robust_add": [
         "first try: pending",

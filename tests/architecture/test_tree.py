@@ -41,6 +41,8 @@ def test_no_tracked_file_holds_what_does_not_belong(tracked: list[Path], source_
         except UnicodeDecodeError:
             continue  # a binary file, such as a model's weights
         for number, line in enumerate(text.splitlines(), 1):
+            if path.suffix == ".ipynb" and line.lstrip().startswith('"image/png": "'):
+                continue  # a picture's letters spell anything
             found += [
                 f"{path.relative_to(source_root)}:{number}: {what}"
                 for what, pattern in FORBIDDEN.items()

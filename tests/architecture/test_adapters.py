@@ -13,13 +13,17 @@ import pytest
 
 import memkit_core
 import memkit_langgraph
+import memkit_llamaindex
 
 from .imports import imports_of
 from .test_size import MAX_FILE_LINES, MAX_FUNCTION_LINES
 
-ADAPTERS = {"memkit_langgraph": Path(memkit_langgraph.__file__).parent}
+ADAPTERS = {
+    "memkit_langgraph": Path(memkit_langgraph.__file__).parent,
+    "memkit_llamaindex": Path(memkit_llamaindex.__file__).parent,
+}
 #: Beside the public names.
-ALLOWED = {"adapting", "errors", "protocols"}
+ALLOWED = {"adapting", "errors", "filters", "protocols"}
 FILES = {
     f"{name}.{path.stem}" if path.stem != "__init__" else name: path
     for name, folder in ADAPTERS.items()
@@ -66,7 +70,15 @@ def test_importing_an_adapter_loads_no_framework() -> None:
     for name in ADAPTERS:
         code = f"import json, sys, {name}; print(json.dumps(sorted(sys.modules)))"
         loaded = {module.partition(".")[0] for module in json.loads(_run(code))}
-        assert not loaded & {"langgraph", "langchain", "langchain_core", "numpy", "pydantic", "sqlite3"}
+        assert not loaded & {
+            "langgraph",
+            "langchain",
+            "langchain_core",
+            "numpy",
+            "llama_index",
+            "pydantic",
+            "sqlite3",
+        }
 
 
 def test_whose_memory_it_is_needs_no_framework() -> None:
@@ -87,6 +99,28 @@ def test_a_missing_extra_is_named_with_its_line(name: str) -> None:
     told = _run(code)
     assert told.startswith("MissingDependencyError")
     assert "pip install 'memkit-core[langgraph]'" in told
+
+
+@pytest.mark.parametrize("name", memkit_llamaindex.__all__)
+def test_the_missing_extra_of_llamaindex_is_named_with_its_line(name: str) -> None:
+    code = (
+        "import sys; sys.modules['llama_index'] = None\n"
+        f"try:\n    from memkit_llamaindex import {name}\n    print(callable({name}))\n"
+        "except ImportError as error:\n    print(type(error).__name__, error)"
+    )
+    told = _run(code)
+    # To attach a memory takes nothing of LlamaIndex.
+    assert told == "True\n" or "MissingDependencyError" in told
+    assert name == "attach" or "pip install 'memkit-core[llamaindex]'" in told
+
+
+def test_llamaindex_s_names_are_sorted_there_and_explained() -> None:
+    assert memkit_llamaindex.__all__ == sorted(memkit_llamaindex.__all__)
+    for name in memkit_llamaindex.__all__:
+        assert inspect.getdoc(getattr(memkit_llamaindex, name)), name
+        assert name in dir(memkit_llamaindex)
+    with pytest.raises(AttributeError, match="no attribute 'MemkitMemo'"):
+        memkit_llamaindex.MemkitMemo  # noqa: B018
 
 
 def test_an_adapter_s_names_are_sorted_there_and_explained() -> None:

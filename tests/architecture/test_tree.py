@@ -84,7 +84,11 @@ def test_the_wheel_holds_every_file_of_the_package(
     wheel: zipfile.ZipFile, tracked: list[Path], source_root: Path
 ) -> None:
     names = set(wheel.namelist())
-    roots = {"memkit_core": source_root, "memkit_langgraph": source_root / "integrations"}
+    roots = {
+        "memkit_core": source_root,
+        "memkit_langgraph": source_root / "integrations",
+        "memkit_llamaindex": source_root / "integrations",
+    }
     for name, root in roots.items():
         package = {path.relative_to(root).as_posix() for path in tracked if root / name in path.parents}
         assert package, f"no tracked file in {name}/"
@@ -97,6 +101,7 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "memkit_core",
         "memkit_langgraph",
+        "memkit_llamaindex",
     }
     assert not [name for name in wheel.namelist() if "__pycache__" in name or name.endswith((".db", ".pyc"))]
 

@@ -1,0 +1,303 @@
+"""What a LlamaIndex agent or chat engine takes as its memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from llama_index.core.memory import BaseMemory
+from pydantic import PrivateAttr
+
+from memkit_core import AsyncMemory, Memory
+from memkit_core.adapting import Lent, resolve_user
+from memkit_core.errors import UsageError
+from memkit_core.protocols import ItemStore
+
+from .history import Entry, History, Known, calls_tools, text_of
+from .links import Link
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class MemkitMemory(BaseMemory):
+    """A session's history, with what is remembered of the user in front, for any agent or chat engine.
+
+    Every message is kept in memkit's own store, exactly, for whoever opens the session again. When the
+    assistant has answered, what was said becomes part of the user's memories, which all sessions share.
+    ``get`` recalls once per turn, for ``input`` or else for the last user message, fenced as data.
+
+    It is JSON by its fields: a restored one (``Context.from_dict``) has its history still, and finds the open
+    memory by ``store``, see ``attach``.
+
+    Args:
+        memory: The open memory, either face. None in a restored one.
+        user_id: Whose memory and history; no model can choose it.
+        session_id: Which conversation; by default a new one.
+        agent_id: Only what this agent has learnt, and kept with what it learns.
+        k: How many memories, and how many quotations, are recalled at most.
+        token_budget: Longest recall in estimated tokens (at least 50).
+        insert_method: ``"system"``: recall stands in the one leading system message, behind what is there.
+            ``"user"``: in front of the last user message.
+        last_messages: ``get`` returns at most so many, from a user's message on. None: all.
+        remember: False: only the history is kept, and nothing becomes a memory.
+        wait: True: the memories are extracted when ``put`` returns. False: soon after.
+        on_error: ``"log"``: where recalling or remembering fails, the conversation goes on and a warning is
+            logged; the next turn tries to remember the same again. The history's errors are raised always.
+        store: The name of the memory's store, as ``attach`` returned it; in place of ``memory``.
+
+    Raises:
+        UsageError: An argument is wrong, there is neither memory nor store, or the memory keeps no items.
+    """
+
+    user_id: str
+    session_id: str
+    agent_id: str | None
+    k: int
+    token_budget: int
+    insert_method: Literal["system", "user"]
+    last_messages: int | None
+    remember: bool
+    wait: bool
+    on_error: Literal["log", "raise"]
+    store: str
+
+    _link: Link = PrivateAttr()
+    _known: Known | None = PrivateAttr(default=None)
+    _recalled: tuple[tuple[str, str], str] | None = PrivateAttr(default=None)
+
+    def __init__(
+        self,
+        memory: Memory | AsyncMemory | None = None,
+        *,
+        user_id: str,
+        session_id: str | None = None,
+        agent_id: str | None = None,
+        k: int = 6,
+        token_budget: int = 1500,
+        insert_method: Literal["system", "user"] = "system",
+        last_messages: int | None = None,
+        remember: bool = True,
+        wait: bool = False,
+        on_error: Literal["log", "raise"] = "log",
+        store: str | None = None,
+    ) -> None:
+        if k < 1 or token_budget < 50 or (last_messages is not None and last_messages < 1):
+            raise UsageError("k and last_messages are at least 1, token_budget at least 50")
+        if insert_method not in ("system", "user") or on_error not in ("log", "raise"):
+            raise UsageError("insert_method is 'system' or 'user', on_error is 'log' or 'raise'")
+        if session_id == "":
+            raise UsageError("a session has a non-empty id")
+        user_id = resolve_user(explicit=user_id)
+        link = Link.of(memory, store)
+        if memory is not None:
+            _ = link.lent().items
+        fields: dict[str, Any] = {
+            "user_id": user_id,
+            "session_id": session_id or uuid.uuid4().hex,
+            "agent_id": agent_id,
+            "k": k,
+            "token_budget": token_budget,
+            "insert_method": insert_method,
+            "last_messages": last_messages,
+            "remember": remember,
+            "wait": wait,
+            "on_error": on_error,
+            "store": link.store,
+        }
+        super().__init__(**fields)
+        self._link = link
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name under which LlamaIndex writes it down."""
+        return "MemkitMemory"
+
+    @classmethod
+    def from_defaults(
+        cls,
+        chat_history: list[ChatMessage] | None = None,
+        llm: object | None = None,  # noqa: ARG003 - chat engines hand it to every memory
+        **kwargs: Any,
+    ) -> MemkitMemory:
+        """One made of the constructor's arguments, with a history to begin with."""
+        made = cls(**kwargs)
+        if chat_history:
+            made.set(chat_history)
+        return made
+
+    def get(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002, ARG002 - LlamaIndex's
+        """The history, with what is remembered about ``input``, or else the last user message, in front."""
+        lent = self._link.lent()
+        entries = self._read(lent).told(last=self.last_messages)
+        turn = _turn(entries, input)
+        if turn[1] and (self._recalled is None or self._recalled[0] != turn):
+            try:
+                self._recalled = (turn, str(lent.memory.context(turn[1], **self._asked())))
+            except Exception as error:  # noqa: BLE001 - a memory that fails must not end the conversation
+                self._failed("recall", error)
+        return self._told(entries, turn)
+
+    async def aget(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002, ARG002 - LlamaIndex's
+        """See ``get``."""
+        lent = self._link.lent()
+        entries = (await lent.call(lambda: self._read(lent))).told(last=self.last_messages)
+        turn = _turn(entries, input)
+        if turn[1] and (self._recalled is None or self._recalled[0] != turn):
+            try:
+                self._recalled = (turn, str(await lent.amemory.context(turn[1], **self._asked())))
+            except Exception as error:  # noqa: BLE001 - a memory that fails must not end the conversation
+                self._failed("recall", error)
+        return self._told(entries, turn)
+
+    def get_all(self) -> list[ChatMessage]:
+        """The whole history, and nothing else."""
+        return [entry.message for entry in self._read(self._link.lent()).told()]
+
+    async def aget_all(self) -> list[ChatMessage]:
+        """See ``get_all``."""
+        lent = self._link.lent()
+        return [entry.message for entry in (await lent.call(lambda: self._read(lent))).told()]
+
+    def put(self, message: ChatMessage) -> None:
+        """Keep a message. An assistant's answer ends the turn, which then becomes part of the memories."""
+        self.put_messages([message])
+
+    async def aput(self, message: ChatMessage) -> None:
+        """See ``put``."""
+        await self.aput_messages([message])
+
+    def put_messages(self, messages: list[ChatMessage]) -> None:
+        """Keep messages, all or none; see ``put``."""
+        lent = self._link.lent()
+        self._history.append(lent.items, messages)
+        if not self._ends(messages):
+            return
+        try:
+            new = self._read(lent).unremembered()
+            lent.memory.add(_said(new), **self._added(new))
+            self._history.mark(lent.items, new[-1].key)
+        except Exception as error:  # noqa: BLE001 - a memory that fails must not end the conversation
+            self._failed("remember", error)
+
+    async def aput_messages(self, messages: list[ChatMessage]) -> None:
+        """See ``put_messages``."""
+        lent = self._link.lent()
+        await _on(lent, lambda items: self._history.append(items, messages))
+        if not self._ends(messages):
+            return
+        try:
+            new = (await lent.call(lambda: self._read(lent))).unremembered()
+            await lent.amemory.add(_said(new), **self._added(new))
+            await _on(lent, lambda items: self._history.mark(items, new[-1].key))
+        except Exception as error:  # noqa: BLE001 - a memory that fails must not end the conversation
+            self._failed("remember", error)
+
+    def set(self, messages: list[ChatMessage]) -> None:
+        """Put another history in the place of this one. None of it becomes a memory."""
+        self._history.replace(self._link.lent().items, messages)
+
+    async def aset(self, messages: list[ChatMessage]) -> None:
+        """See ``set``."""
+        await _on(self._link.lent(), lambda items: self._history.replace(items, messages))
+
+    def reset(self) -> None:
+        """Forget this session's history. The user's memories stay."""
+        self.set([])
+
+    async def areset(self) -> None:
+        """See ``reset``."""
+        await self.aset([])
+
+    @property
+    def _history(self) -> History:
+        return History(self.user_id, self.session_id)
+
+    def _read(self, lent: Lent) -> Known:
+        self._known = known = self._history.read(lent.items, self._known)
+        return known
+
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "user_id": self.user_id,
+            "agent_id": self.agent_id,
+            "limit": self.k,
+            "token_budget": self.token_budget,
+        }
+
+    def _added(self, new: Sequence[Entry]) -> dict[str, Any]:
+        told = json.dumps([self.user_id, self.session_id, [entry.key for entry in new]])
+        return {
+            "user_id": self.user_id,
+            "agent_id": self.agent_id,
+            "wait": self.wait,
+            # A turn whose mark was lost is not remembered twice.
+            "idempotency_key": f"llamaindex:{hashlib.sha256(told.encode()).hexdigest()}",
+        }
+
+    def _ends(self, messages: Sequence[ChatMessage]) -> bool:
+        return self.remember and any(
+            message.role == MessageRole.ASSISTANT and text_of(message) and not calls_tools(message)
+            for message in messages
+        )
+
+    def _told(self, entries: Sequence[Entry], turn: tuple[str, str]) -> list[ChatMessage]:
+        messages = [entry.message for entry in entries]
+        known = self._recalled[1] if self._recalled is not None and self._recalled[0] == turn else ""
+        if known and self.insert_method == "user":
+            asked = [n for n, message in enumerate(messages) if message.role == MessageRole.USER]
+            if asked:
+                messages[asked[-1]] = _joined([_system(known), messages[asked[-1]]], MessageRole.USER)
+                known = ""
+        # Providers take one system message, in front.
+        told = [message for message in messages if message.role == MessageRole.SYSTEM]
+        others = [message for message in messages if message.role != MessageRole.SYSTEM]
+        if known:
+            told.append(_system(known))
+        if len(told) > 1:
+            told = [_joined(told, MessageRole.SYSTEM)]
+        return [*told, *others]
+
+    def _failed(self, what: str, error: Exception) -> None:
+        if self.on_error == "raise":
+            raise error
+        _log.warning("the memory could not %s, the conversation goes on: %s", what, type(error).__name__)
+        _log.debug("why the memory could not %s", what, exc_info=error)
+
+
+async def _on(lent: Lent, function: Callable[[ItemStore], T]) -> T:
+    items = lent.items
+    return await lent.call(lambda: function(items))
+
+
+def _turn(entries: Sequence[Entry], asked: str | None) -> tuple[str, str]:
+    """Which turn it is, by its user message's key, and what to recall for."""
+    users = [entry for entry in entries if entry.message.role == MessageRole.USER]
+    query = (asked or "").strip() or next((text for e in reversed(users) if (text := text_of(e.message))), "")
+    return (users[-1].key if users else "", query)
+
+
+def _said(entries: Sequence[Entry]) -> list[dict[str, str]]:
+    roles = (MessageRole.USER, MessageRole.ASSISTANT)
+    return [
+        {"role": entry.message.role.value, "content": text}
+        for entry in entries
+        if entry.message.role in roles and (text := text_of(entry.message)) and not calls_tools(entry.message)
+    ]
+
+
+def _system(text: str) -> ChatMessage:
+    return ChatMessage(role=MessageRole.SYSTEM, blocks=[TextBlock(text=text)])
+
+
+def _joined(messages: Sequence[ChatMessage], role: MessageRole) -> ChatMessage:
+    return ChatMessage(
+        role=role,
+        blocks=[block for message in messages for block in message.blocks],
+        additional_kwargs=messages[-1].additional_kwargs | messages[0].additional_kwargs,
+    )

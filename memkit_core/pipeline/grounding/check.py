@@ -162,11 +162,18 @@ def _dates(claim: Claim, event_time: Micros | None, evidence: Evidence) -> list[
 _WEEKDAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 
+def _date_named(claim: Partial, evidence: Evidence) -> bool:
+    """Whether a date is said literally."""
+    return any(
+        agrees(claim, said, reading.day.year) for reading in evidence.cited for said in reading.days_named
+    )
+
+
 def _date_known(claim: Partial, evidence: Evidence) -> bool:
+    if _date_named(claim, evidence):
+        return True
     span = day_from(claim)
     for reading in evidence.cited:
-        if any(agrees(claim, said, reading.day.year) for said in reading.days_named):
-            return True
         spoken = (*reading.spans, Span(reading.day, reading.day))
         if span is not None and any(one.first <= span.last and span.first <= one.last for one in spoken):
             return True
@@ -221,6 +228,9 @@ def _instant_known(time: Micros, evidence: Evidence) -> bool:
             claims.append(Partial(day.year, day.month, None))
             if day.month == 1:
                 claims.append(Partial(day.year, None, None))
+        # What a text says literally is found sooner than what its other expressions mean.
+        if any(_date_named(one, evidence) for one in claims):
+            return True
         if any(_date_known(one, evidence) for one in claims):
             return True
         if any(

@@ -41,13 +41,10 @@ class Dates:
 
     Attributes:
         partials: Literal ones. ``weekdays``: as they are named, Monday 0.
-        relative: The words of expressions that count from the day of speaking.
-        spans: What those mean, if the day of speaking is known.
     """
 
     partials: tuple[Partial, ...] = ()
     weekdays: frozenset[int] = frozenset()
-    relative: tuple[tuple[str, Span], ...] = ()
 
 
 _MONTHS: Final = {
@@ -265,30 +262,33 @@ def _amount(word: str) -> int | None:
     return int(values[0]) if len(values) == 1 else None
 
 
-def dates_in(text: str, found: list[Token], day: date | None) -> Dates:
-    """What a text in normal form says of dates.
-
-    Args:
-        day: The day on which it was said, by the speaker's clock. None: relative expressions are left out.
-    """
-    partials = _partials(text, found)
+def dates_in(text: str, found: list[Token]) -> Dates:
+    """The dates and weekdays that a text in normal form names."""
     weekdays = {_WEEKDAYS[t.key] for t in found if t.key in _WEEKDAYS and (len(t.key) > 4 or t.capital)}
     if not text.isascii():
         weekdays |= {_wide_day(day) for day in _WIDE_WEEKDAY.findall(text)}
-    relative: list[tuple[str, Span]] = []
-    if day is not None:
-        folded = folded_text(text)
-        covered = set[int]()
-        there = {"": True, **{need: pattern.search(folded) is not None for need, pattern in _NEEDS.items()}}
-        for pattern, what, sign, need in _expressions():
-            for match in pattern.finditer(folded) if there[need] else ():
-                if match.start() in covered:
-                    continue
-                span = _meaning(what, sign, match, day)
-                if span is not None:
-                    covered.update(range(match.start(), match.end()))
-                    relative.append((match[0], span))
-    return Dates(tuple(partials), frozenset(weekdays), tuple(relative))
+    return Dates(tuple(_partials(text, found)), frozenset(weekdays))
+
+
+def spans_in(text: str, day: date) -> list[Span]:
+    """What the expressions of a text in normal form mean that count from when it was said.
+
+    Args:
+        day: The day on which it was said, by the speaker's clock.
+    """
+    folded = folded_text(text)
+    found: list[Span] = []
+    covered = set[int]()
+    there = {"": True, **{need: pattern.search(folded) is not None for need, pattern in _NEEDS.items()}}
+    for pattern, what, sign, need in _expressions():
+        for match in pattern.finditer(folded) if there[need] else ():
+            if match.start() in covered:
+                continue
+            span = _meaning(what, sign, match, day)
+            if span is not None:
+                covered.update(range(match.start(), match.end()))
+                found.append(span)
+    return found
 
 
 def _wide_day(char: str) -> int:

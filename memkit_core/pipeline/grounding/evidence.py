@@ -10,7 +10,7 @@ from typing import Final
 
 from ... import analysis
 from ...types import Message, to_datetime
-from .dates import Dates, Partial, Span, dates_in
+from .dates import Dates, Partial, Span, dates_in, spans_in
 from .introductions import introductions
 from .lazy import lazy
 from .names import Mentions, names_in, wide_names
@@ -60,7 +60,7 @@ class Claim:
         self.text = normal(text)
         self.tokens = tokens(self.text)
         self.language = "zh" if wide(self.text) else language(self.tokens)
-        self.dates: Dates = dates_in(self.text, self.tokens, None)
+        self.dates: Dates = dates_in(self.text, self.tokens)
         self.codes = {
             place: token.key
             for token in self.tokens
@@ -152,7 +152,7 @@ class Reading:
     @lazy
     def dates(self) -> Dates:
         """What it says of dates."""
-        return dates_in(self.text, self.tokens, self.day)
+        return dates_in(self.text, self.tokens)
 
     @lazy
     def days_named(self) -> tuple[Partial, ...]:
@@ -167,7 +167,7 @@ class Reading:
     @lazy
     def spans(self) -> tuple[Span, ...]:
         """What its relative expressions mean, each once."""
-        return tuple({span for _, span in self.dates.relative})
+        return tuple(dict.fromkeys(spans_in(self.text, self.day)))
 
     @lazy
     def day_parts(self) -> frozenset[str]:

@@ -23,7 +23,9 @@ _FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^```[ \t]*$", re
 _NOT_RUN = re.compile(r"<!-- not run: [^\n]+ -->\n$")
 _PREAMBLE = (
     "import warnings; warnings.simplefilter('error'); from memkit_core import MemkitWarning; "
-    "warnings.simplefilter('ignore', MemkitWarning)"
+    "warnings.simplefilter('ignore', MemkitWarning); "
+    # LlamaIndex looks through all attributes of a workflow, those that pydantic has deprecated too.
+    "warnings.filterwarnings('ignore', category=DeprecationWarning, module='inspect')"
 )
 _COMMANDS = {"memkit", "export"}
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from memkit_core.protocols import FoundItem, ItemGet, ItemPut, ItemSearch, ItemS
 
 _ALL: Final = 1_000_000_000
 #: So many of the last messages are read to see what is new.
-_PAGE: Final = 16
+_PAGE: Final = 8
 _REMEMBERED: Final = "remembered"
 _GENERATION: Final = "generation"
 

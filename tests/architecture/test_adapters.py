@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import memkit_core
+import memkit_langchain
 import memkit_langgraph
 import memkit_llamaindex
 
@@ -19,6 +20,7 @@ from .imports import imports_of
 from .test_size import MAX_FILE_LINES, MAX_FUNCTION_LINES
 
 ADAPTERS = {
+    "memkit_langchain": Path(memkit_langchain.__file__).parent,
     "memkit_langgraph": Path(memkit_langgraph.__file__).parent,
     "memkit_llamaindex": Path(memkit_llamaindex.__file__).parent,
 }
@@ -112,6 +114,27 @@ def test_the_missing_extra_of_llamaindex_is_named_with_its_line(name: str) -> No
     # To attach a memory takes nothing of LlamaIndex.
     assert told == "True\n" or "MissingDependencyError" in told
     assert name == "attach" or "pip install 'memkit-core[llamaindex]'" in told
+
+
+@pytest.mark.parametrize("name", memkit_langchain.__all__)
+def test_the_missing_extra_of_langchain_is_named_with_its_line(name: str) -> None:
+    code = (
+        "import sys; sys.modules['langchain'] = sys.modules['langchain_core'] = None\n"
+        f"try:\n    from memkit_langchain import {name}\n"
+        "except ImportError as error:\n    print(type(error).__name__, error)"
+    )
+    told = _run(code)
+    assert "MissingDependencyError" in told
+    assert "pip install 'memkit-core[langchain]'" in told
+
+
+def test_langchain_s_names_are_sorted_there_and_explained() -> None:
+    assert memkit_langchain.__all__ == sorted(memkit_langchain.__all__)
+    for name in memkit_langchain.__all__:
+        assert inspect.getdoc(getattr(memkit_langchain, name)), name
+        assert name in dir(memkit_langchain)
+    with pytest.raises(AttributeError, match="no attribute 'MemoryRetrieve'"):
+        memkit_langchain.MemoryRetrieve  # noqa: B018
 
 
 def test_llamaindex_s_names_are_sorted_there_and_explained() -> None:

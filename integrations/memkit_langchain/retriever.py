@@ -1,0 +1,115 @@
+"""Memories as the documents of a LangChain retriever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict, Field, field_validator
+
+from memkit_core import AsyncMemory, Excerpt, Memory, SearchHit, SearchResult
+from memkit_core.adapting import UserSource, lend, resolve_user
+from memkit_core.filters import Filter
+
+
+class MemoryRetriever(BaseRetriever):
+    """A retriever over one user's memories, best first.
+
+    A document's id is the memory's (or the quoted message's). Its metadata hold ``relevance`` from 0 to 1,
+    which does not depend on what else was found, times as ISO 8601 texts, and the memory's own ``metadata``.
+
+    Attributes:
+        memory: Either face; the retriever works under ``invoke`` and ``ainvoke``.
+        user_id: Whose memories: an id, or a function that returns it and is asked for each query.
+        k: How many memories at most, and how many quotations. ``invoke(query, k=…)`` says it for one query.
+        agent_id: Only what this agent has learnt of the user.
+        threshold: Lowest relevance.
+        filters: As in ``memory.search``.
+        excerpts: True: what was said, word for word, follows the memories.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    memory: Memory | AsyncMemory = Field(repr=False)
+    user_id: UserSource
+    k: int = Field(default=6, ge=1)
+    agent_id: str | None = None
+    threshold: float | None = None
+    filters: Mapping[str, Any] | Filter | None = None
+    excerpts: bool = False
+
+    @field_validator("user_id")
+    @classmethod
+    def _named(cls, user_id: UserSource) -> UserSource:
+        if not callable(user_id):
+            resolve_user(explicit=user_id)
+        return user_id
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - as its base
+        k: int | None = None,
+    ) -> list[Document]:
+        return _documents(lend(self.memory).memory.search(query, **self._asked(k)))
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - as its base
+        k: int | None = None,
+    ) -> list[Document]:
+        return _documents(await lend(self.memory).amemory.search(query, **self._asked(k)))
+
+    def _asked(self, k: int | None) -> dict[str, Any]:
+        return {
+            "user_id": resolve_user(None, None, self.user_id),
+            "limit": self.k if k is None else k,
+            "agent_id": self.agent_id,
+            "threshold": self.threshold,
+            "filters": self.filters,
+            "include": ("memories", "excerpts") if self.excerpts else ("memories",),
+        }
+
+
+def _documents(found: SearchResult) -> list[Document]:
+    return [*(_memory(hit) for hit in found.results), *(_excerpt(excerpt) for excerpt in found.excerpts)]
+
+
+def _memory(hit: SearchHit) -> Document:
+    told: dict[str, Any] = {
+        "type": "memory",
+        "relevance": hit.relevance,
+        "score": hit.score,
+        "kind": hit.kind,
+        "trust": hit.trust,
+        "sources": list(hit.sources),
+        "valid_from": _time(hit.valid_from),
+        "event_time": _time(hit.event_time),
+        "created_at": _time(hit.created_at),
+        "updated_at": _time(hit.updated_at),
+        "metadata": dict(hit.metadata),
+    }
+    return Document(id=hit.id, page_content=hit.memory, metadata=told)
+
+
+def _excerpt(excerpt: Excerpt) -> Document:
+    told: dict[str, Any] = {
+        "type": "excerpt",
+        "relevance": excerpt.relevance,
+        "score": excerpt.score,
+        "role": excerpt.role,
+        "actor_id": excerpt.actor_id,
+        "observed_at": _time(excerpt.observed_at),
+    }
+    return Document(id=excerpt.message_id, page_content=excerpt.text, metadata=told)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -162,6 +162,7 @@ class Fact:
         slot: Names what can have one value at a time, and of whom ("lives in" of Ana); None: not such a fact.
         attributes: What a kind of the user's own asks for beside the text.
         support: Whether the cited messages bear it out. ``doubts``: what they do not.
+        assented: Its speaker has only said yes to a question that was not about themselves.
     """
 
     text: str
@@ -175,6 +176,7 @@ class Fact:
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     support: Support = "unchecked"
     doubts: tuple[str, ...] = ()
+    assented: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

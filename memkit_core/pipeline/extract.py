@@ -246,6 +246,7 @@ def _fact(
         event_time=when.time,
         actor_id=actor,
         origin=voices.origin(text, cites),
+        assented=voices.assented(text, cites),
         slot=slot_key(
             item.slot,
             item.about,

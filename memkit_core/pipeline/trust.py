@@ -54,6 +54,8 @@ def forbidden(fact: Fact, memory: MemoryRecord) -> str | None:
     """Why a fact may not update or delete a memory, None if it may."""
     if fact.origin != "user" and memory.origin == "user":
         return f"text of origin {fact.origin!r} cannot change what a user said"
+    if fact.assented and memory.origin == "user":
+        return "a yes to what somebody else says of others cannot change what a user said"
     if memory.trust == TRUSTED != trust_of(fact.origin, user_id=memory.user_id):
         return f"untrusted text of origin {fact.origin!r} cannot change a trusted memory"
     return None

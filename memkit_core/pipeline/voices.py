@@ -14,7 +14,7 @@ from .grounding.check import Unheard, unheard
 from .grounding.evidence import Evidence, Reader, Reading, Readings
 from .grounding.lazy import lazy
 from .grounding.names import Mentions
-from .grounding.negation import affirms, refuses
+from .grounding.negation import affirms, asks_user, refuses
 from .grounding.words import stem
 from .trust import least_trusted
 
@@ -92,6 +92,23 @@ class Voices:
             and self._behind(place, words, len(own), fact)
         ]
         return least_trusted([said, *suspects])
+
+    def assented(self, text: str, cites: Collection[int]) -> bool:
+        """Whether the user's cited messages say no more of a fact than yes, to a question about others.
+
+        "Lena moved to Oslo, so shall I book a hotel?" asks about a hotel. Such a yes must change nothing that
+        the user has said in so many words.
+
+        Args:
+            text: The fact.
+            cites: Numbers of messages.
+        """
+        words = frozenset(analysis.query_terms(text)) - _SPEAKER
+        own = [n for n in self._own if self._messages[n][0] in cites]
+        if not own or words & self._said(own):
+            return False
+        asked = [self._reader.reading(self._messages[n][1]) for n in self._questions(words, cites)]
+        return bool(asked) and not any(asks_user(question.text) for question in asked)
 
     def _behind(self, place: int, words: frozenset[str], own: int, fact: Callable[[], _Fact]) -> bool:
         """Whether a message that is not cited is what a fact comes from, in whole or in part."""

@@ -187,7 +187,20 @@ def test_reject_reports_what_it_leaves_out() -> None:
         ("你吃肉吗？", "吃", "用户吃肉", True),
         ("你吃肉吗？", "不吃", "用户吃肉", False),
         ("你吃肉还是吃素？", "吃素", "用户吃肉", False),
+        ("Shall I save that you are allergic to nuts?", "Go ahead", "Ana is allergic to nuts", True),
+        ("Shall I save that you are allergic to nuts?", "Ok", "Ana is allergic to nuts", True),
+        ("Do you work at Bosch?", "Hi! Yes, for ten years.", "Ana works at Bosch", True),
+        ("Do you work at Bosch?", "uh-huh", "Ana works at Bosch", True),
+        ("Do you work at Bosch?", "okra", "Ana works at Bosch", False),
+        ("¿Vives en Madrid?", "Efectivamente", "Ana vive en Madrid", True),
+        ("¿Guardo que eres alérgica a las nueces?", "Vale", "Ana es alérgica a las nueces", True),
+        ("Wohnst du in Köln?", "Jo", "Ana wohnt in Köln", True),
+        ("要我记住你对坚果过敏吗？", "好的", "用户对坚果过敏", True),
         # A plain no.
+        ("Do you eat meat?", "Not really", "Ana does not eat meat", True),
+        ("Trinkst du Kaffee?", "Nie.", "Ana trinkt keinen Kaffee", True),
+        ("¿Fumas?", "Para nada", "Ana no fuma", True),
+        ("你抽烟吗？", "从来不", "用户不抽烟", True),
         ("Do you live in Paris?", "No.", "Ana does not live in Paris", True),
         ("Do you live in Paris?", "No, in Rome", "Ana lives in Rome", True),
         ("Is your dog called Rex?", "No, Max", "Ana's dog is called Max", True),
@@ -211,6 +224,32 @@ def test_a_question_is_its_users_word_if_the_answer_says_so(
     turns = said(("assistant", question), ("user", answer))
     for cites in ([1], [0, 1]):
         assert Voices(turns).origin(fact, cites) == ("user" if own else "assistant")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "fact", "assented"),
+    [
+        ("Shall I tell Eva that Lena moved to Oslo?", "Yes", "Lena moved to Oslo", True),
+        ("Lena moved to Oslo, so shall I book a flight?", "Yes.", "Lena moved to Oslo", True),
+        ("Shall I book a hotel in Oslo, where Lena lives?", "Yes", "Lena lives in Oslo", True),
+        ("Would you like a hotel in Oslo, Lena's home?", "Yes", "Lena lives in Oslo", True),
+        ("¿Sabías que Lena se mudó a Oslo?", "Sí", "Lena se mudó a Oslo", True),
+        ("Lena hat gekündigt - soll ich ihr schreiben?", "Ja", "Lena hat gekündigt", True),
+        ("Lena搬到了奥斯陆，要订酒店吗？", "好", "Lena搬到了奥斯陆", True),
+        ("Did Lena move to Oslo?", "Yes, Lena moved to Oslo", "Lena moved to Oslo", False),
+        ("Do you live in Rome?", "Yes", "Ana lives in Rome", False),
+        ("Is your sister called Lena?", "Yes", "Ana's sister is called Lena", False),
+        ("¿Vives en Roma?", "Sí", "Ana vive en Roma", False),
+        ("Wohnst du in Rom?", "Ja", "Ana wohnt in Rom", False),
+        ("你住在罗马吗？", "是的", "用户住在罗马", False),
+        ("Where do you live?", "Rome", "Ana lives in Rome", False),
+        ("Do you want me to note that you live in Rome?", "Yes", "Ana lives in Rome", False),
+    ],
+)
+def test_a_yes_to_what_is_said_of_others_is_told_from_an_answer(
+    question: str, answer: str, fact: str, assented: bool
+) -> None:
+    assert Voices(said(("assistant", question), ("user", answer))).assented(fact, [1]) is assented
 
 
 def test_only_the_part_of_a_long_message_that_asks_is_answered() -> None:

@@ -62,7 +62,8 @@ def create_recall_node(
         token_budget: Longest text in estimated tokens (at least 50).
         into: ``messages_key``, or a key of the state for the text.
         messages_key: The state's messages; their reducer is ``add_messages``.
-        on_error: ``"log"``: a run whose memory fails goes on without it, and a warning is logged.
+        on_error: ``"log"``: a run whose memory fails goes on without it, also without what an earlier run
+            recalled, and a warning is logged.
         name: The node's name, also in the id of its message.
 
     Raises:
@@ -156,7 +157,7 @@ class _Node:
                 return context.run(lambda: self.work(state, config, user))
             except Exception as error:  # noqa: BLE001 - a memory that fails must not end the user's run
                 self._failed(error)
-        return {}
+        return self.without(state)
 
     async def arun(self, state: Any, config: RunnableConfig) -> Update:
         user = self._user(config)
@@ -165,13 +166,17 @@ class _Node:
                 return await asyncio.create_task(self.awork(state, config, user), context=context)
             except Exception as error:  # noqa: BLE001 - a memory that fails must not end the user's run
                 self._failed(error)
-        return {}
+        return self.without(state)
 
     def work(self, state: Any, config: RunnableConfig, user: str) -> Update:
         raise NotImplementedError
 
     async def awork(self, state: Any, config: RunnableConfig, user: str) -> Update:
         raise NotImplementedError
+
+    def without(self, state: Any) -> Update:  # noqa: ARG002 - for those who override it
+        """What a run that goes on without the memory leaves in the state."""
+        return {}
 
     def messages(self, state: Any) -> list[BaseMessage]:
         found: object = getattr(state, self.messages_key, None)
@@ -203,6 +208,10 @@ class _Recall(_Node):
         query = _last_question(self.messages(state))
         found = str(await self.lent.amemory.context(query, **self._asked(user))) if query else ""
         return self._update(state, found)
+
+    def without(self, state: Any) -> Update:
+        """Nothing recalled: what is left of an earlier run may be another user's."""
+        return self._update(state, "")
 
     def _asked(self, user: str) -> dict[str, Any]:
         return {
@@ -244,14 +253,43 @@ class _Remember(_Node):
     def work(self, state: Any, config: RunnableConfig, user: str) -> Update:
         new = self._new(state, config)
         if new:
-            self.lent.memory.add(new, **self._added(user, config, new))
+            try:
+                self.lent.memory.add(new, **self._added(user, config, new))
+            except UsageError as refusal:
+                fit = self._fit(new, user, refusal)
+                self.lent.memory.add(fit, **self._added(user, config, fit))
         return self._marked(new)
 
     async def awork(self, state: Any, config: RunnableConfig, user: str) -> Update:
         new = self._new(state, config)
         if new:
-            await self.lent.amemory.add(new, **self._added(user, config, new))
+            try:
+                await self.lent.amemory.add(new, **self._added(user, config, new))
+            except UsageError as refusal:
+                fit = self._fit(new, user, refusal)
+                await self.lent.amemory.add(fit, **self._added(user, config, fit))
         return self._marked(new)
+
+    def _fit(self, new: Sequence[BaseMessage], user: str, refusal: UsageError) -> list[BaseMessage]:
+        """The messages without those that memory refuses, one that is too long for it for instance.
+
+        Raises:
+            UsageError: It refuses all of them, or none by itself: what it said of them together.
+        """
+        fit: list[BaseMessage] = []
+        refused: UsageError | None = None
+        for message in new:
+            try:
+                self.lent.check_add([message], user_id=user, key=self.name, metadata=None, infer=True)
+            except UsageError as error:
+                refused = error
+            else:
+                fit.append(message)
+        if not fit or len(fit) == len(new):
+            raise refusal
+        _log.warning("the node %r leaves out %d messages that memory refuses", self.name, len(new) - len(fit))
+        _log.debug("why the node %r left out a message", self.name, exc_info=refused)
+        return fit
 
     def _new(self, state: Any, config: RunnableConfig) -> list[BaseMessage]:
         messages = self.messages(state)

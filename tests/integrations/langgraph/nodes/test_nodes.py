@@ -253,6 +253,42 @@ def test_what_could_not_be_saved_is_saved_by_the_next_run(memory: Memory, tmp_pa
         assert _known(other, "ann") == ["I like rain.", "I like snow."]
 
 
+@pytest.mark.parametrize("into", ["messages", "recalled"])
+async def test_a_run_whose_recall_fails_sees_nothing_of_the_run_before(memory: Memory, into: str) -> None:
+    memory.add("Ann's number is 4711.", user_id="ann")
+    seen: list[str] = []
+
+    def model(state: Any) -> dict[str, Any]:
+        system = [message.text for message in state["messages"] if isinstance(message, SystemMessage)]
+        seen.append(" ".join([state.get("recalled") or "", *system]))
+        return {"messages": [AIMessage("Well.")]}
+
+    graph = _graph(create_recall_node(memory, into=into), model, schema=WithText)
+    graph.invoke(_said("What is Ann's number?"), _of("ann"))
+    assert "4711" in seen[0]
+    memory.close()
+    graph.invoke(_said("What is Ann's number?"), _of("bob"))
+    await graph.ainvoke(_said("What is Ann's number?"), _of("bob"))
+    assert len(seen) == 3
+    assert not any("4711" in text for text in seen[1:])
+
+
+async def test_a_message_that_memory_refuses_keeps_no_other_one_out(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = _graph(create_remember_node(memory))
+
+    def said(*texts: str) -> dict[str, Any]:
+        return {"messages": [HumanMessage(text) for text in texts]}
+
+    with caplog.at_level(logging.WARNING):
+        graph.invoke(said("I like tea.", "A \x00 in the middle"), _of("ann"))
+        await graph.ainvoke(said("Another \x00 one", "I like rain."), _of("ann"))
+        graph.invoke(said("I like snow."), _of("ann"))
+    assert _known(memory, "ann") == ["I like rain.", "I like snow.", "I like tea."]
+    assert len(caplog.records) == 2
+
+
 @pytest.mark.parametrize("wait", [True, False])
 def test_the_memory_s_own_model_is_not_streamed_to_the_user(wait: bool) -> None:
     script = ScriptedChatModel(lambda _: {"facts": [{"text": "Ann likes tea.", "cites": [0]}]})

@@ -7,7 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from ..types import Fact, Message, Micros, to_micros
+from dateutil.relativedelta import relativedelta
+
+from ..types import Fact, Message, Micros, to_datetime, to_micros
 from .when import local_day
 
 _DAY: Final[Micros] = 86_400_000_000
@@ -49,6 +51,26 @@ def was_ahead(time: Micros, fact: Fact, messages: Sequence[Message]) -> bool:
 def is_late(fact: Fact, messages: Sequence[Message], begun: Micros) -> bool:
     """Whether a fact was said before something began to hold."""
     return said_at(fact, messages) + SKEW < begun
+
+
+def may_follow(fact: Fact, messages: Sequence[Message], begun: Micros) -> bool:
+    """Whether a fact may have come about after something that began within its own day.
+
+    A day is kept as its midnight: "I moved today" says nothing of the hour. The first of a month, or of a
+    year, may stand for the whole of it. What began at a midnight itself began on a day that somebody named.
+    """
+    if fact.event_time is None or fact.event_time % _DAY or not begun % _DAY:
+        return False
+    first = to_datetime(fact.event_time)
+    length = relativedelta(days=1)
+    if first.day == 1:
+        length = relativedelta(years=1) if first.month == 1 else relativedelta(months=1)
+    try:
+        end = to_micros(first + length)
+    except (OverflowError, ValueError):  # the calendar's last
+        return False
+    shift = _last(fact, messages).zone * 60_000_000
+    return fact.event_time - shift <= begun < end - shift
 
 
 def lies_ahead(fact: Fact, messages: Sequence[Message]) -> bool:

@@ -21,7 +21,7 @@ from .allowance import Allowance
 from .commit import Cuts, no_cuts
 from .ground import doubts_beside
 from .known import outlasts
-from .moments import holds_from, is_constant, said_at
+from .moments import holds_from, is_constant, may_follow, said_at
 from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
@@ -121,7 +121,8 @@ def outweighs(row: MemoryRecord, fact: Fact) -> bool:
 def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[Message]) -> bool:
     """Whether a fact may be a correction of what holds, rather than what was before it.
 
-    "In Rome since 2019", said when "in Paris since 2020" held already: the dates do not tell which.
+    "In Rome since 2019", said when "in Paris since 2020" held already: the dates do not tell which. Nor do
+    they if "moved to Rome today" is said on the day on which Paris was.
     """
     if row.retired_at is not None or not since < row.valid_from <= said_at(fact, messages):
         return False
@@ -129,7 +130,9 @@ def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[M
         return False
     value = frozenset(analysis.query_terms(fact.text)).difference(analysis.query_terms(row.text))
     said = [messages[position].content for position in fact.cites]
-    return holds_still(fact.text) or any(amends(text) or holds_now(text, value) for text in said)
+    if holds_still(fact.text) or may_follow(fact, messages, row.valid_from):
+        return True
+    return any(amends(text) or holds_now(text, value) for text in said)
 
 
 def counting(rows: Iterable[MemoryRecord], now: Micros) -> list[MemoryRecord]:

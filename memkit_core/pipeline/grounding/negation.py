@@ -312,11 +312,12 @@ _SECOND_PERSON: Final = re.compile(
 #: "Would you like …" offers something, and "did you know …" tells it; to note something is what may be asked.
 _OFFERS: Final = re.compile(
     r"\b(?:(?:would|do) you (?:like|want)|m[öo]chtest du|quieres que|did you know|sab[ií]as que"
-    r"|wusstest du)\b|你知道",
+    r"|wusstest du|(?:shall|should) (?:i|we)|soll(?:en)? (?:ich|wir))\b|你知道|要(?:不要)?我|要[订帮]",
     re.IGNORECASE,
 )
 _NOTES: Final = re.compile(
-    r"\b(?:note|remember|save|store|merken?|speicher[en]|guarde|anote|recuerde)\b|记", re.IGNORECASE
+    r"\b(?:note|remember|save|store|merken?|speicher[en]|guarde|anote|recuerde)\b|记|¿(?:guardo|anoto)",
+    re.IGNORECASE,
 )
 #: Characters of such a word.
 _AGAIN: Final = 4

@@ -250,6 +250,34 @@ def test_what_may_be_a_correction_is_a_question_for_the_model(tmp_path, said, te
             assert texts(memory.get_all(user_id="u", as_of=when)) == [text]
 
 
+WITHIN_ITS_DAY = [
+    ("2026-06-10T10:00:00Z", "2026-06-10T11:00:00Z", "I moved to Rome today!", "2026-06-10"),
+    ("2026-06-10T10:00:00Z", "2026-06-10T11:00:00Z", "我今天搬到了罗马", "2026-06-10"),
+    ("2026-06-10T23:00:00-07:00", "2026-06-11T08:00:00-07:00", "Anoche me mudé a Roma.", "2026-06-10"),
+    ("2026-06-10T10:00:00+09:00", "2026-06-10T20:00:00+09:00", "I moved to Rome today!", "2026-06-10"),
+    ("2026-05-07T12:00:00Z", "2026-05-20T12:00:00Z", "I moved to Rome this month.", "2026-05"),
+    ("2026-02-10T12:00:00Z", "2026-06-18T12:00:00Z", "Ich bin dieses Jahr nach Rom gezogen.", "2026"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "said", "when"), WITHIN_ITS_DAY)
+def test_a_move_within_the_day_of_the_old_value_is_a_question_for_the_model(
+    tmp_path, before, after, said, when
+):
+    memory, chat = scripted(
+        tmp_path,
+        {"facts": [fact("Ana lives in Paris")]},
+        {"facts": [fact("Ana lives in Rome", when)]},
+        {"decisions": [{"fact": 0, "op": "UPDATE", "target": 0}]},
+        grounding={"mode": "off"},
+    )
+    with memory:
+        memory.add("I live in Paris.", user_id="u", observed_at=before)
+        memory.add(said, user_id="u", observed_at=after)
+        assert len(chat.calls) == 3
+        assert texts(memory.get_all(user_id="u")) == ["Ana lives in Rome"]
+
+
 EARLIER = [
     "I lived in Rome from 2019. Since 2020 I have been in Paris, and I am there now.",
     "From 2019 it was Rome.",

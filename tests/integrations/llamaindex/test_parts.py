@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -117,6 +117,7 @@ async def test_the_block_in_the_stock_memory(known: Memory) -> None:
         await stock.aput(ChatMessage(role="user", content=f"My friend number {n} is called Name{n}."))
         await stock.aput(ChatMessage(role="assistant", content="Noted, that is good to know."))
     assert "My friend number 0 is called Name0." in [m.memory for m in known.get_all(user_id="ann")]
+    await cast("Any", stock.sql_store)._async_engine.dispose()  # it offers no way of closing its database
     assert await block.aget([]) == ""
     back = MemkitMemoryBlock.model_validate_json(block.model_dump_json())
     assert await back.aget([ChatMessage(role="user", content="peanuts")]) == await block.aget(

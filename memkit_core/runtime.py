@@ -31,6 +31,8 @@ T = TypeVar("T")
 GATHER_THREADS = 8
 #: Threads that storage calls of the async face run on.
 STORAGE_THREADS = 8
+#: How long a cancelled caller waits for its storage call: a locked store must not hold a cancellation up.
+SETTLING_SECONDS = 5.0
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -230,6 +232,11 @@ def _too_late(seconds: float) -> ModelTimeoutError:
     return ModelTimeoutError(f"no answer within {seconds:g} s")
 
 
+def _seen(done: asyncio.Future[Any]) -> None:
+    if not done.cancelled():
+        done.exception()  # whoever asked for it is gone: asyncio need not say that nobody looked
+
+
 def _in_copied_context(child: Coroutine[Any, Any, T]) -> Callable[[], T]:
     context = contextvars.copy_context()
     return lambda: context.run(drive, child)
@@ -282,10 +289,20 @@ class AsyncRuntime:
         return cast("T", result)
 
     async def call(self, function: Callable[[], T]) -> T:
-        """See ``Runtime.call``. A cancelled caller leaves the state before or after, never between."""
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers.executor, lambda: context.run(function))
+        """See ``Runtime.call``. A cancelled caller leaves the state before or after, never between.
+
+        What waits for a thread is not begun; what runs is waited for, so that nothing is written once the
+        caller has seen its cancellation. ``SETTLING_SECONDS`` and a second cancellation end the waiting.
+        """
+        job = self._workers.executor.submit(contextvars.copy_context().run, function)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            if not job.cancel():
+                running = asyncio.wrap_future(job)
+                running.add_done_callback(_seen)
+                await asyncio.wait([running], timeout=SETTLING_SECONDS)
+            raise
 
     async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
         """See ``Runtime.gather``."""

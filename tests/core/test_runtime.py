@@ -186,6 +186,61 @@ async def test_a_waiter_cancelled_at_the_moment_of_its_turn_passes_it_on(workers
     assert entered[-1] == 2
 
 
+async def test_a_cancelled_storage_call_has_ended_when_its_caller_hears_of_it(workers):
+    rt = AsyncRuntime(Gates(), workers)
+    began, release = threading.Event(), threading.Event()
+    written = []
+
+    def write():
+        began.set()
+        release.wait(30)
+        written.append(1)
+        raise ValueError("nobody is there to hear it")
+
+    caller = asyncio.create_task(rt.call(write))
+    await asyncio.to_thread(began.wait, 30)
+    caller.cancel()
+    asyncio.get_running_loop().call_later(0.05, release.set)
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert written == [1]
+
+
+async def test_a_storage_call_that_waits_for_a_thread_is_not_begun_once_it_is_cancelled(workers):
+    rt = AsyncRuntime(Gates(), workers)
+    release = threading.Event()
+    written = []
+    busy = [asyncio.create_task(rt.call(lambda: release.wait(30))) for _ in range(3)]
+    caller = asyncio.create_task(rt.call(lambda: written.append(1)))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    release.set()
+    assert await asyncio.gather(*busy) == [True] * 3
+    assert not written
+
+
+async def test_a_second_cancellation_waits_for_nothing(workers):
+    rt = AsyncRuntime(Gates(), workers)
+    began, release = threading.Event(), threading.Event()
+
+    def write():
+        began.set()
+        return release.wait(30)
+
+    caller = asyncio.create_task(rt.call(write))
+    await asyncio.to_thread(began.wait, 30)
+    caller.cancel()
+    await asyncio.sleep(0.01)
+    assert not caller.done()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert not release.is_set()
+    release.set()
+
+
 def test_a_closed_loop_does_not_keep_its_turn(workers):
     gates = Gates()
     rt = BlockingRuntime(gates, workers)

@@ -161,7 +161,13 @@ class BlockingRuntime:
         """See ``Runtime.compute``."""
         return function()
 
-    async def beside(self, work: Coroutine[Any, Any, T], ahead: Callable[[], object]) -> T:  # noqa: ARG002
+    async def beside(
+        self,
+        work: Coroutine[Any, Any, T],
+        ahead: Callable[[], object],  # noqa: ARG002 - see below
+        *,
+        stored: bool = False,  # noqa: ARG002 - see below
+    ) -> T:
         """See ``Runtime.beside``. This thread is busy waiting: nothing is done ahead."""
         return await work
 
@@ -283,9 +289,12 @@ class AsyncRuntime:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thinking.executor, function)
 
-    async def beside(self, work: Coroutine[Any, Any, T], ahead: Callable[[], object]) -> T:
+    async def beside(
+        self, work: Coroutine[Any, Any, T], ahead: Callable[[], object], *, stored: bool = False
+    ) -> T:
         """See ``Runtime.beside``. The work starts first."""
-        result, *_ = _results(await asyncio.gather(work, self.compute(ahead), return_exceptions=True))
+        done = self.call(ahead) if stored else self.compute(ahead)
+        result, *_ = _results(await asyncio.gather(work, done, return_exceptions=True))
         return cast("T", result)
 
     async def call(self, function: Callable[[], T]) -> T:

@@ -155,9 +155,11 @@ class Account(AbstractAsyncContextManager["Account"]):
         """See ``Runtime.compute``."""
         return await self._rt.compute(function)
 
-    async def beside(self, work: Coroutine[Any, Any, T], ahead: Callable[[], object]) -> T:
+    async def beside(
+        self, work: Coroutine[Any, Any, T], ahead: Callable[[], object], *, stored: bool = False
+    ) -> T:
         """See ``Runtime.beside``."""
-        return await self._rt.beside(work, ahead)
+        return await self._rt.beside(work, ahead, stored=stored)
 
     async def call(self, function: Callable[[], T]) -> T:
         """See ``Runtime.call``."""

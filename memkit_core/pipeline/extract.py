@@ -173,7 +173,7 @@ async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Ch
         return Extracted()
     first, _ = chunk.span
     fields = work.fields
-    shown = [*chunk.earlier, *(message for _, message in chunk.pieces)]
+    voices = Voices([*((-1, message) for message in chunk.earlier), *chunk.pieces], work.reader)
     asked = ask(
         rt,
         services.chat,
@@ -191,23 +191,22 @@ async def _extract_chunk(rt: Runtime, services: Services, work: _Work, chunk: Ch
         name="memkit.extract",
     )
     try:
-        answer = await rt.beside(asked, lambda: work.reader.read(shown))
+        answer = await rt.beside(asked, voices.read)
     except PromptTooLongError:
         found_too_long(services.chat, chunk.tokens)
         raise
     rejected = [Rejection(item=item, reason="not a fact of the expected shape") for item in answer.rejected]
     rejected += [Rejection(item=item, reason=_LEFT_OUT) for item in answer.left_out]
-    facts, problems = await rt.compute(lambda: _facts(answer.value.facts, work, chunk))
+    facts, problems = await rt.compute(lambda: _facts(answer.value.facts, work, chunk, voices))
     return Extracted(facts=facts, rejected=(*rejected, *problems), usage=answer.usage)
 
 
 def _facts(
-    items: Sequence[prompts.ExtractedFact], work: _Work, chunk: Chunk
+    items: Sequence[prompts.ExtractedFact], work: _Work, chunk: Chunk, voices: Voices
 ) -> tuple[tuple[Fact, ...], tuple[Rejection, ...]]:
     """What the model states, taken apart, and what of it cannot be used."""
     facts: list[Fact] = []
     rejected: list[Rejection] = []
-    voices = Voices([*((-1, message) for message in chunk.earlier), *chunk.pieces], work.reader)
     for item in items:
         fact, problems = _fact(item, work, chunk, voices)
         rejected += [Rejection(item=item.text, reason=problem) for problem in problems]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from .. import analysis
+from ..errors import StorageError
 from ..protocols import Candidates, Query, Runtime, SearchRequest
 from ..types import Fact, MemoryRecord, Scope
 from .commit import PROCEDURAL
@@ -14,6 +16,8 @@ from .services import Services
 from .trust import TRUSTED, hides_untrusted, trust_of
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +38,50 @@ class Recalled:
     unrelated: tuple[frozenset[int], ...] = ()
 
 
+class SmallScope:
+    """All memories of a scope that has few, which may be read before the facts are known.
+
+    Args:
+        services: The engine's services.
+        scope: Whose memories.
+    """
+
+    def __init__(self, services: Services, scope: Scope) -> None:
+        self._services = services
+        self._query = Query(scope=scope, now=0)
+        self._read: tuple[int, tuple[MemoryRecord, ...]] | None = None
+
+    def read_ahead(self) -> None:
+        """Read them, if the scope is small."""
+        try:
+            state = self._services.store.owner_state(self._query.scope.owner)
+            if 0 < state.live_memories <= self._services.policies.decisions.small_scope:
+                self._read = (state.revision, self._rows(self._services.clock()))
+        except StorageError:  # then they are read when they are needed, and what is wrong is told there
+            _log.debug("memories could not be read ahead", exc_info=True)
+
+    def at(self, revision: int) -> tuple[MemoryRecord, ...]:
+        """The memories at the owner's revision, which is the present one; what has been read is let go."""
+        read, self._read = self._read, None
+        now = self._services.clock()
+        if read is None or read[0] != revision:
+            return self._rows(now)
+        return tuple(row for row in read[1] if row.expires_at is None or row.expires_at > now)
+
+    def _rows(self, now: int) -> tuple[MemoryRecord, ...]:
+        query, damaged = replace(self._query, now=now), set[int]()
+        limit = self._services.policies.decisions.small_scope
+        records = self._services.store.scan(query, limit=limit, damaged=damaged)
+        return tuple(record for record in reversed(records) if _ordinary(record))
+
+
 async def recall(
-    rt: Runtime, services: Services, scope: Scope, facts: Sequence[Fact], vectors: Sequence[Any] | None
+    rt: Runtime,
+    services: Services,
+    scope: Scope,
+    facts: Sequence[Fact],
+    vectors: Sequence[Any] | None,
+    small: SmallScope,
 ) -> Recalled:
     """Candidates for each fact: nearest by meaning, best by keyword, or the whole of a small scope.
 
@@ -44,18 +90,22 @@ async def recall(
 
     Args:
         vectors: One unit-length vector per fact, None without an embedding model.
+        small: Reads the scope if it is small, or has read it.
     """
-    return await rt.call(lambda: _recall(services, scope, facts, vectors))
+    return await rt.call(lambda: _recall(services, scope, facts, vectors, small))
 
 
 def _recall(
-    services: Services, scope: Scope, facts: Sequence[Fact], vectors: Sequence[Any] | None
+    services: Services,
+    scope: Scope,
+    facts: Sequence[Fact],
+    vectors: Sequence[Any] | None,
+    small: SmallScope,
 ) -> Recalled:
     state = services.store.owner_state(scope.owner)
     if not state.live_memories:
         return Recalled(revision=state.revision, offered=tuple(() for _ in facts))
     settings = services.policies.decisions
-    damaged: set[int] = set()
     query = Query(scope=scope, now=services.clock())
     hidden = hides_untrusted(services.policies.trust, None)
     sparing = [hidden and trust_of(fact.origin, user_id=scope.user_id) == TRUSTED for fact in facts]
@@ -75,8 +125,7 @@ def _recall(
         found = [services.store.search(request) for request in requests]
     if not whole:
         return _read(services, query, state.revision, found)
-    records = services.store.scan(query, limit=settings.small_scope, damaged=damaged)
-    memories = tuple(record for record in reversed(records) if _ordinary(record))
+    memories = small.at(state.revision)
     everything = tuple(range(len(memories)))
     trusted = tuple(place for place in everything if memories[place].trust == TRUSTED)
     return Recalled(

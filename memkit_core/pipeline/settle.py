@@ -29,7 +29,7 @@ from .late import place_late
 from .moments import without_plans
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
-from .recall import Recalled, recall
+from .recall import Recalled, SmallScope, recall
 from .services import Services
 from .slots import Slotted, settle_by_slots
 from .trust import screen
@@ -103,6 +103,7 @@ class Work:
         whole = join(parts)
         self._batch = whole.batch
         self._request = whole.request
+        self._small = SmallScope(services, self._request.scope)
         self._stage = "extract"
 
     async def run(self) -> AddResult:
@@ -141,7 +142,7 @@ class Work:
         rt, services, request = self._account, self._services, self._request
         earlier = await earlier_messages(rt, services, self._batch)
         reader = Reader()
-        extracted = await extract(
+        extracting = extract(
             rt,
             services,
             request.messages,
@@ -150,6 +151,7 @@ class Work:
             earlier=earlier,
             reader=reader,
         )
+        extracted = await rt.beside(extracting, self._small.read_ahead, stored=True)
         drawn, untrusted = screen(
             from_images(extracted.facts, request.messages), request.scope, services.policies.trust
         )
@@ -233,7 +235,7 @@ class Work:
         sizes = [len(part.request.messages) for part in self._parts]
         for attempt in range(services.settings.decide_attempts):
             self._stage = "decide"
-            recalled = await recall(rt, services, self._request.scope, facts, vectors)
+            recalled = await recall(rt, services, self._request.scope, facts, vectors, self._small)
             expires_at = self._request.options.expires_at
             most = services.policies.decisions.max_destructive
             allowance = Allowance(most, facts, self._request.messages, sizes)

@@ -56,7 +56,12 @@ class Voices:
         self._messages = messages
         self._reader = reader or Reader()
         self._others: dict[int, Evidence] = {}
-        self._words = [self._reader.reading(message).terms for _, message in messages]
+
+    def read(self) -> None:
+        """Work out ahead of time what every fact is held against."""
+        self._reader.read(message for _, message in self._messages)
+        needed = (self._stems, self._own_words, self._own_stems, self._readings)
+        del needed  # each is kept where it belongs
 
     def origin(self, text: str, cites: Collection[int]) -> str:
         """Where a fact comes from: it is the user's word only if nothing less trusted can be behind it.
@@ -172,6 +177,10 @@ class Voices:
     @lazy
     def _own_readings(self) -> list[Reading]:
         return [self._reader.reading(self._messages[place][1]) for place in self._own]
+
+    @lazy
+    def _words(self) -> list[frozenset[str]]:
+        return [self._reader.reading(message).terms for _, message in self._messages]
 
     @lazy
     def _stems(self) -> list[frozenset[str]]:

@@ -32,13 +32,16 @@ class Runtime(Protocol):
         """The result of milliseconds of plain work, during which an event loop serves others."""
         ...
 
-    async def beside(self, work: Coroutine[Any, Any, T], ahead: Callable[[], object]) -> T:
+    async def beside(
+        self, work: Coroutine[Any, Any, T], ahead: Callable[[], object], *, stored: bool = False
+    ) -> T:
         """The result of waiting work. An event loop gets ``ahead`` done meanwhile.
 
         Args:
             work: It waits for others, such as a model.
             ahead: Work of milliseconds that is done later otherwise; where nothing would be won, it is not
                 called. What it raises is raised when ``work`` has ended.
+            stored: Whether ``ahead`` is a storage call.
         """
         ...
 

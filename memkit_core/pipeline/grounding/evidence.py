@@ -111,9 +111,11 @@ class Reading:
         return analysis.text_flags(self.message.content)
 
     def read(self) -> None:
-        """Work out now what is needed about nearly every message."""
-        for found in (self.mentions, self.may_deny, self.terms, self.flags):
-            del found
+        """Work out now what is needed about nearly every message, and of most that facts rest on."""
+        needed: list[object] = [self.mentions, self.may_deny, self.terms, self.flags]
+        if self.message.role == "user":
+            needed += [self.amounts, self.days_named, self.own_names, self.points_back]
+        del needed  # each is kept where it belongs
 
     @lazy
     def day(self) -> date:

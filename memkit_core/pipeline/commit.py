@@ -22,7 +22,7 @@ from ..protocols import (
 from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, to_datetime
 from .account import Account
-from .known import completes, lasts
+from .known import completes, is_narrower, lasts
 from .moments import holds_from, positions
 from .services import Services
 from .trust import trust_of
@@ -140,7 +140,7 @@ def plan_commit(
     """
     changes: list[Change] = []
     outcomes: list[int | None] = []
-    added = {decision.fact for decision in decisions if decision.operation == "ADD"}
+    heirs = _heirs(batch, decisions, memories)
     changing = {correction.memory_id for correction in corrections} | {
         memories[decision.target].memory_id
         for decision in decisions
@@ -161,14 +161,14 @@ def plan_commit(
             continue
         assert decision.target is not None
         target = memories[decision.target]
-        if decision.operation == "UPDATE" and _is_wider(batch.scope, target):
+        if decision.operation == "UPDATE" and is_narrower(target, batch.scope):
             heir = _heir(batch, decision, target, skip_duplicate=skip_duplicates)
             changes.append(heir)
             replaced.append(_replaced(target, heir, corrections))
         elif decision.operation == "UPDATE":
             changes.append(_update(batch, decision, target))
         else:
-            changes.append(_retirement(batch, decision, target, replaced=decision.fact in added))
+            changes.append(_retirement(batch, decision, target, heirs.get(decision.fact)))
     first = len(changes)
     ends = {(retired.memory_id, retired.expected_revision) for retired in replaced}
     changes += replaced
@@ -216,11 +216,6 @@ def _addition(
         valid_to=valid_to,
         superseded_by=batch.new_ids[successor] if isinstance(successor, int) else successor,
     )
-
-
-def _is_wider(scope: Scope, target: MemoryRecord) -> bool:
-    """Whether a memory is of an agent or a run that a scope does not name, though it sees it."""
-    return (scope.agent_id, scope.run_id) != (target.agent_id, target.run_id)
 
 
 def _heir(batch: Batch, decision: Decision, target: MemoryRecord, *, skip_duplicate: bool) -> AddMemory:
@@ -319,12 +314,24 @@ def _said_again(batch: Batch, target: MemoryRecord) -> UpdateMemory | None:
     )
 
 
-def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, *, replaced: bool) -> RetireMemory:
+def _heirs(
+    batch: Batch, decisions: Sequence[Decision], memories: Sequence[MemoryRecord]
+) -> Mapping[int, str]:
+    """For each fact that is written, the id of the memory that will say it."""
+    heirs = {d.fact: batch.new_ids[d.fact] for d in decisions if d.operation in ("ADD", "UPDATE")}
+    for d in decisions:
+        target = None if d.target is None else memories[d.target]
+        if d.operation == "UPDATE" and target is not None and not is_narrower(target, batch.scope):
+            heirs[d.fact] = target.memory_id
+    return heirs
+
+
+def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, heir: str | None) -> RetireMemory:
     return RetireMemory(
         memory_id=target.memory_id,
         expected_revision=target.revision,
         valid_to=holds_from(batch.facts[decision.fact], batch.messages),
-        superseded_by=batch.new_ids[decision.fact] if replaced else None,
+        superseded_by=heir,
         reason=decision.reason,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import analysis
-from ..types import Fact, MemoryRecord, Message, Micros
+from ..types import Fact, MemoryRecord, Message, Micros, Scope
 from .grounding.check import unheard
 from .grounding.evidence import Claim, Readings
 from .grounding.words import Token
@@ -19,6 +19,11 @@ def lasts(memory: MemoryRecord, expires_at: Micros | None) -> bool:
 def outlasts(one: Micros | None, other: Micros | None) -> bool:
     """Whether what expires at one time (None: never) is found for longer than what does at the other."""
     return other is not None and (one is None or one > other)
+
+
+def is_narrower(memory: MemoryRecord, scope: Scope) -> bool:
+    """Whether a memory is of an agent or a run that a scope does not name, though it sees it."""
+    return (scope.agent_id, scope.run_id) != (memory.agent_id, memory.run_id)
 
 
 def says(memory: MemoryRecord, fact: Fact) -> bool:

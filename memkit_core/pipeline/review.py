@@ -62,7 +62,7 @@ async def _place(rt: Runtime, services: Services, record: MemoryRecord, slot: st
     # The date in a birthday does not say since when it is known: what is approved last counts.
     since = now if is_constant(slot) else record.valid_from
     said = Fact(text=record.text, slot=slot, origin=record.origin, actor_id=record.actor_id)
-    told = settle_slots({0: (said, since)}, {slot: known}, expires_at=record.expires_at)
+    told = settle_slots({0: (said, since)}, {slot: known}, scope=_scope(record), expires_at=record.expires_at)
     return [*told.corrections, *_ends(record, told, since)]
 
 

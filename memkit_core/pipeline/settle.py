@@ -255,6 +255,7 @@ class Work:
                 facts,
                 self._request.messages,
                 recalled,
+                scope=self._request.scope,
                 expires_at=expires_at,
                 slotted=slotted,
                 allowance=allowance,

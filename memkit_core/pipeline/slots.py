@@ -20,7 +20,7 @@ from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .allowance import Allowance
 from .commit import Cuts, no_cuts
 from .ground import doubts_beside
-from .known import outlasts
+from .known import is_narrower, outlasts
 from .moments import holds_from, is_constant, may_follow, said_at
 from .recall import Recalled
 from .services import Services
@@ -101,7 +101,7 @@ async def settle_by_slots(
             for row in versions.get(str(fact.slot), ())
         )
     }
-    slotted = settle_slots(news, versions, allowance, expires_at=expires_at)
+    slotted = settle_slots(news, versions, allowance, scope=scope, expires_at=expires_at)
     return _joined(slotted, recalled)
 
 
@@ -169,6 +169,7 @@ def settle_slots(
     versions: Mapping[str, Sequence[MemoryRecord]],
     allowance: Allowance | None = None,
     *,
+    scope: Scope | None = None,
     expires_at: Micros | None,
 ) -> Slotted:
     """The facts of a batch against all that is known of their slots.
@@ -177,6 +178,7 @@ def settle_slots(
         facts: By number in the batch, each with its slot and the instant from which it holds.
         versions: By slot: every trusted version, closed ones included.
         allowance: A slot that needs more is left alone, and its facts are added. None: no limit.
+        scope: What the facts are told for; None: all that is known was told for it.
         expires_at: When the facts will expire.
     """
     lines: dict[str, list[tuple[int, Fact, Micros]]] = {}
@@ -188,9 +190,9 @@ def settle_slots(
         if not known and len(news) == 1:
             continue  # a memory without a slot may say the same: the model compares them
         current = [row for row in known if row.retired_at is None]
-        if len(_longest(current)) > 1 or _at_once(news) or _sooner_gone(news, current, expires_at):
+        if len(_lasting(current)) > 1 or _at_once(news) or _sooner_gone(news, current, expires_at):
             continue  # several values stand side by side: this is no matter of time alone
-        line = _Line(known)
+        line = _Line(known, scope)
         for number, fact, since in sorted(news, key=lambda item: (item[2], item[0])):
             line.insert(number, fact, since)
         told = line.told()
@@ -208,9 +210,10 @@ def _at_once(news: Sequence[tuple[int, Fact, Micros]]) -> bool:
     return len({since for _, _, since in news}) < len({analysis.text_key(fact.text) for _, fact, _ in news})
 
 
-def _longest(rows: Sequence[MemoryRecord]) -> list[MemoryRecord]:
-    """Those that expire last."""
-    return [row for row in rows if not any(outlasts(other.expires_at, row.expires_at) for other in rows)]
+def _lasting(rows: Sequence[MemoryRecord]) -> set[bytes]:
+    """The values of those that expire last."""
+    longest = (row for row in rows if not any(outlasts(other.expires_at, row.expires_at) for other in rows))
+    return {analysis.text_key(row.text) for row in longest}
 
 
 def _sooner_gone(
@@ -262,6 +265,7 @@ class _Span:
     order: tuple[Micros, int]
     record: MemoryRecord | None = None
     fact: int | None = None
+    narrower: bool = False
 
     def holds(self, instant: Micros) -> bool:
         return self.start <= instant and (self.end is None or instant < self.end)
@@ -270,7 +274,7 @@ class _Span:
 class _Line:
     """The values of one slot over time."""
 
-    def __init__(self, known: Sequence[MemoryRecord]) -> None:
+    def __init__(self, known: Sequence[MemoryRecord], scope: Scope | None) -> None:
         self._spans = [
             _Span(
                 start=record.valid_from,
@@ -278,6 +282,7 @@ class _Line:
                 key=analysis.text_key(record.text),
                 order=(record.recorded_at, record.revision),
                 record=record,
+                narrower=scope is not None and is_narrower(record, scope),
             )
             for record in known
             if record.retired_at is None or record.valid_to is None or record.valid_to > record.valid_from
@@ -287,21 +292,20 @@ class _Line:
     def insert(self, number: int, fact: Fact, since: Micros) -> None:
         """Put one fact in its place, behind what began to hold before it or together with it."""
         key = analysis.text_key(fact.text)
-        before = max(
-            (span for span in self._spans if span.holds(since)),
-            key=lambda s: (s.start, s.order),
-            default=None,
-        )
-        after = min((span for span in self._spans if span.start > since), key=lambda s: s.start, default=None)
-        repeated = before if before is not None and before.key == key else None
-        for span in self._spans:
-            # What is said again ends what holds beside it, and nothing of the past.
-            if span.holds(since) and (repeated is None or (span is not repeated and span.end is None)):
+        holding = [span for span in self._spans if span.holds(since)]
+        before = max(holding, key=lambda s: (s.start, s.order), default=None)
+        again = before is not None and before.key == key
+        own = [span for span in holding if span.key == key and not span.narrower] if again else []
+        repeated = max(own, key=lambda s: (s.start, s.order), default=None)
+        later = [s.start for s in self._spans if s.start > since and not (s.narrower and s.key == key)]
+        for span in holding:
+            # What is said again ends other values beside it, and nothing of the past.
+            if not again or (span.key != key and span.end is None):
                 span.end = since
         if repeated is not None:
             self._repeats[number] = repeated
             return
-        end = None if after is None else after.start
+        end = min(later, default=None)
         self._spans.append(_Span(start=since, end=end, key=key, order=(since, number), fact=number))
 
     def told(self) -> Slotted:
@@ -315,6 +319,7 @@ class _Line:
             default=None,
         )
         replaced = [s for s in self._spans if s.record and s.record.retired_at is None and s.end is not None]
+        replaced = [s for s in replaced if not s.narrower] or replaced
         target = max(replaced, key=lambda s: (s.start, s.order), default=None) if newest is not None else None
         if newest is not None:
             decisions.append(_current(newest, target, memories))

@@ -161,7 +161,10 @@ class Check:
             return decision
         target = self._memories[decision.target]
         alike = (n for n in self._alike(target) if n not in self._narrower and n not in self._meant)
-        return replace(decision, target=next(alike, decision.target))
+        widest = next(alike, decision.target)
+        if decision.operation != "NONE":
+            self._meant = self._meant - {decision.target} | {widest}
+        return replace(decision, target=widest)
 
     def _alike(self, memory: MemoryRecord) -> Sequence[int]:
         """The memories that say the same word for word, of the same speaker and believed as much."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..analysis import text_key
 from ..errors import IntegrityError, ModelError
 from ..filters import Filter
 from ..models.embed import relevance_scale
@@ -241,10 +242,30 @@ async def _memories(
         records = await rt.call(lambda: services.store.read(query, units, damaged=damaged))  # noqa: B023 - called at once
         by_unit = {record.unit: record for record in records if admitted(query, record)}
         hits += [_hit(by_unit[item.unit], item, asked.explain) for item in portion if item.unit in by_unit]
+        hits = _told_once(hits, asked.scope)
         gone = gone or len(by_unit.keys() | damaged & set(units)) < len(portion)
         if len(hits) >= asked.limit:
             break
     return hits[: asked.limit], gone
+
+
+def _told_once(hits: list[SearchHit], scope: Scope) -> list[SearchHit]:
+    """The hits without what a run or an agent says word for word as a hit of a scope around it does."""
+    narrower = [hit for hit in hits if (hit.agent_id, hit.run_id) != (scope.agent_id, scope.run_id)]
+    if not narrower:
+        return hits
+    said: dict[tuple[bytes, str | None, str], list[SearchHit]] = {}
+    for hit in hits:
+        said.setdefault((text_key(hit.memory), hit.actor_id, hit.trust), []).append(hit)
+    again = {
+        hit.id
+        for hit in narrower
+        for other in said[text_key(hit.memory), hit.actor_id, hit.trust]
+        if (other.agent_id, other.run_id) != (hit.agent_id, hit.run_id)
+        and other.agent_id in (None, hit.agent_id)
+        and other.run_id in (None, hit.run_id)
+    }
+    return [hit for hit in hits if hit.id not in again]
 
 
 def admitted(query: Query, record: MemoryRecord) -> bool:

@@ -1,0 +1,206 @@
+"""What one run or agent knows is no news there; told for the whole user, it is the user's too."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from memkit_core import Memory
+from memkit_core.testing import ScriptedChatModel
+
+BERN = "Ana lives in Bern."
+NARROWER = [{"run_id": "r1"}, {"agent_id": "guide"}]
+
+
+def fact(text: str, slot: str | None = None, **more: Any) -> dict[str, Any]:
+    about = {} if slot is None else {"slot": slot, "about": "Ana"}
+    return {"facts": [{"text": text, "cites": [0], **about, **more}]}
+
+
+def decides(op: str, target: int | None = 0, **more: Any) -> dict[str, Any]:
+    return {"decisions": [{"fact": 0, "op": op, "target": target, **more}]}
+
+
+@pytest.fixture
+def opened(tmp_path):
+    memories = []
+
+    def opener(*replies: Any, **options: Any) -> Memory:
+        model = ScriptedChatModel(list(replies))
+        memories.append(Memory(llm=model, embedder="none", store=tmp_path / "m.db", **options))
+        return memories[-1]
+
+    yield opener
+    for memory in memories:
+        memory.close()
+
+
+def seen(memory: Memory, **ids: Any) -> list[tuple[str, str | None]]:
+    """Texts with the run or the agent that they are of."""
+    items = memory.get_all(user_id="u", **ids)
+    return sorted(((item.memory, item.run_id or item.agent_id) for item in items), key=str)
+
+
+def told_twice(opened: Any, how: str, narrower: dict[str, str], **second: Any) -> tuple[Memory, Any]:
+    """Bern in one run or by one agent, then for the user."""
+    again = "Ana lives in the city of Bern." if how == "model" else BERN
+    slot = "lives_in" if how == "slot" else None
+    memory = opened(fact(BERN, slot), fact(again, slot), decides("NONE"))
+    memory.add("I live in Bern", user_id="u", **narrower)
+    return memory, memory.add("I live in Bern", user_id="u", **second)
+
+
+@pytest.mark.parametrize("narrower", NARROWER)
+@pytest.mark.parametrize("how", ["verbatim", "model", "slot"])
+def test_what_is_told_for_the_user_outlives_the_run(opened, how, narrower):
+    memory, result = told_twice(opened, how, narrower)
+    (change,) = result
+    assert (change.event, result.rejected, result.status) == ("ADD", [], "complete")
+    (whose,) = narrower.values()
+    assert seen(memory) == sorted([(change.memory, None), (BERN, whose)], key=str)
+    assert seen(memory, **narrower) == [(BERN, whose)]
+    memory.delete_all(user_id="u", **narrower)
+    assert seen(memory) == [(change.memory, None)]
+    assert [hit.memory for hit in memory.search("Bern", user_id="u")] == [change.memory]
+
+
+@pytest.mark.parametrize("narrower", NARROWER)
+@pytest.mark.parametrize("how", ["verbatim", "model", "slot"])
+def test_metadata_told_for_the_user_is_the_users(opened, how, narrower):
+    memory, _ = told_twice(opened, how, narrower, metadata={"source": "crm"})
+    told = {
+        item.run_id or item.agent_id: (item.metadata, item.revision) for item in memory.get_all(user_id="u")
+    }
+    (whose,) = narrower.values()
+    assert told == {None: ({"source": "crm"}, 1), whose: ({}, 1)}
+
+
+def test_in_the_background_too(opened):
+    memory = opened(fact(BERN), fact(BERN))
+    memory.add("I live in Bern", user_id="u", run_id="r1", wait=False)
+    memory.flush()
+    memory.add("I live in Bern", user_id="u", wait=False)
+    memory.flush()
+    memory.delete_all(user_id="u", run_id="r1")
+    assert seen(memory) == [(BERN, None)]
+
+
+@pytest.mark.parametrize("how", ["verbatim", "slot"])
+def test_said_for_the_user_once_more_it_is_known(opened, how):
+    slot = "lives_in" if how == "slot" else None
+    memory = opened(*(fact(BERN, slot) for _ in range(4)))
+    memory.add("I live in Bern", user_id="u", run_id="r1")
+    events = [memory.add("I live in Bern", user_id="u").results[0] for _ in range(3)]
+    assert [change.event for change in events] == ["ADD", "NONE", "NONE"]
+    assert {change.id for change in events} == {memory.get_all(user_id="u").results[0].id}
+    assert len(seen(memory)) == 2
+
+
+def test_a_none_that_no_memory_bears_out_is_still_told(opened):
+    memory = opened(fact("Ana has a dog"), fact("Ana hates parsnips"), decides("NONE"))
+    memory.add("…", user_id="u", run_id="r1")
+    result = memory.add("…", user_id="u")
+    assert [change.event for change in result] == ["ADD"]
+    assert [one.reason for one in result.rejected] == ["no memory that was offered says it"]
+
+
+def test_what_both_say_in_other_words_is_known(opened):
+    memory = opened(
+        fact("Ana owns a cat"),
+        fact("Ana has a cat"),
+        decides("ADD", None),
+        fact("Ana keeps a cat"),
+        decides("NONE", None),
+    )
+    memory.add("…", user_id="u", run_id="r1")
+    own = memory.add("…", user_id="u").added[0]
+    (change,) = memory.add("…", user_id="u")
+    assert (change.event, change.id) == ("NONE", own.id)
+
+
+@pytest.mark.parametrize("order", ["run first", "user first"])
+@pytest.mark.parametrize("how", ["slot", "UPDATE 0", "UPDATE 1", "DELETE 0", "DELETE 1"])
+def test_what_both_know_ends_for_both(opened, how, order):
+    slot = "lives_in" if how == "slot" else None
+    replies: list[Any] = [fact(BERN, slot), fact(BERN, slot), fact("Ana lives in Rome.", slot)]
+    if how != "slot":
+        operation, target = how.split()
+        replies.append(decides(operation, int(target)))
+    memory = opened(*replies)
+    scopes: list[dict[str, Any]] = [{"run_id": "r1"}, {}]
+    for day, scope in enumerate(scopes if order == "run first" else scopes[::-1], 1):
+        memory.add("I live in Bern", user_id="u", observed_at=f"2026-01-{day:02}", **scope)
+    own = next(item for item in memory.get_all(user_id="u") if item.run_id is None)
+    time.sleep(0.002)
+    before = datetime.now(UTC)
+    time.sleep(0.002)
+    result = memory.add("I live in Rome", user_id="u", observed_at="2026-02-01")
+    assert result.rejected == []
+    assert seen(memory) == [("Ana lives in Rome.", None)]
+    if not how.startswith("DELETE"):  # the user's memory goes on
+        assert memory.get_all(user_id="u").results[0].id == own.id
+    assert seen(memory, as_of="2026-01-15") == sorted([(BERN, None), (BERN, "r1")], key=str)
+    memory.admin.rollback(user_id="u", to=before)
+    assert seen(memory) == sorted([(BERN, None), (BERN, "r1")], key=str)
+
+
+def test_a_veto_of_the_new_value_leaves_both(opened):
+    replies = [fact(BERN), fact(BERN), fact("Ana lives in Rome."), decides("UPDATE")]
+    memory = opened(*replies, hooks=[lambda p: None if "Rome" in p.text else p])
+    memory.add("…", user_id="u", run_id="r1", observed_at="2026-01-01")
+    memory.add("…", user_id="u", observed_at="2026-01-02")
+    memory.add("…", user_id="u", observed_at="2026-02-01")
+    assert seen(memory) == sorted([(BERN, None), (BERN, "r1")], key=str)
+
+
+def test_what_a_run_was_told_after_the_fact_stays(opened):
+    memory = opened(fact(BERN), fact(BERN), fact("Ana lives in Rome."), decides("UPDATE", 0))
+    memory.add("…", user_id="u", observed_at="2026-01-01")
+    memory.add("…", user_id="u", run_id="r1", observed_at="2026-03-01")
+    model_sees = [item.memory for item in memory.get_all(user_id="u")]
+    assert model_sees == [BERN, BERN]
+    memory.add("…", user_id="u", observed_at="2026-02-01")
+    assert (BERN, "r1") in seen(memory)
+
+
+def test_what_is_said_by_somebody_else_stays(opened):
+    memory = opened(fact("Likes tea"), fact("Likes tea"), fact("Likes rum"), decides("UPDATE", 0))
+    memory.add({"role": "user", "name": "Ben", "content": "…"}, user_id="u", run_id="r1")
+    for _ in range(2):
+        memory.add({"role": "user", "name": "Ana", "content": "…"}, user_id="u")
+    assert ("Likes tea", "r1") in seen(memory)
+
+
+def test_an_earlier_beginning_is_the_users_and_goes_on(opened):
+    memory = opened(fact(BERN, "lives_in", when="2020-01-01"), fact(BERN, "lives_in", when="2015-01-01"))
+    memory.add("In Bern from 2020-01-01", user_id="u", run_id="r1")
+    (change,) = memory.add("In Bern from 2015-01-01", user_id="u")
+    assert (change.event, change.held_until) == ("ADD", None)
+    memory.delete_all(user_id="u", run_id="r1")
+    assert seen(memory) == [(BERN, None)]
+    assert seen(memory, as_of="2016-01-01") == [(BERN, None)]
+
+
+def test_a_key_returns_what_was_added(opened):
+    memory = opened(fact(BERN), fact(BERN))
+    memory.add("…", user_id="u", run_id="r1")
+    first, again = (memory.add("…", user_id="u", idempotency_key="k") for _ in range(2))
+    assert again.replayed
+    assert [change.id for change in again] == [change.id for change in first]
+    assert len(seen(memory)) == 2
+
+
+def test_a_search_tells_once_what_both_know(opened):
+    memory = opened(fact(BERN), fact(BERN), fact(BERN))
+    memory.add("…", user_id="u", run_id="r1")
+    memory.add("…", user_id="u", run_id="r2")
+    found = memory.search("Bern", user_id="u")
+    assert sorted(str(hit.run_id) for hit in found) == ["r1", "r2"]
+    memory.add("…", user_id="u")
+    for limit in (1, 2, 10):
+        assert [hit.run_id for hit in memory.search("Bern", user_id="u", limit=limit)] == [None]
+    assert [hit.run_id for hit in memory.search("Bern", user_id="u", run_id="r1")] == ["r1"]
+    assert len(seen(memory)) == 3

@@ -2,6 +2,7 @@
 
 MemkitError
 ├── UsageError(ValueError)             the call is wrong; nothing was changed
+│   └── KeyReusedError                 the idempotency key belongs to a call with other content
 ├── ConfigError(ValueError)            the configuration is wrong; nothing was opened
 ├── MissingDependencyError(ImportError) an extra is not installed; names the install line
 ├── NotFoundError(LookupError)         no such memory in this scope; nothing was changed
@@ -42,6 +43,10 @@ class MemkitError(Exception):
 
 class UsageError(MemkitError, ValueError):
     """The call cannot be carried out as written. Nothing was changed."""
+
+
+class KeyReusedError(UsageError):
+    """The idempotency key was used before, for other content. Nothing was changed."""
 
 
 class ConfigError(MemkitError, ValueError):

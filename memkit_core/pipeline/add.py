@@ -28,7 +28,7 @@ async def add(rt: Runtime, services: Services, request: AddRequest) -> AddResult
 
     Raises:
         StorageError: The messages could not be stored. Nothing was changed.
-        UsageError: The idempotency key was used for something else. Nothing was changed.
+        KeyReusedError: The idempotency key was used for something else. Nothing was changed.
     """
     async with Account(rt, services, request.scope.owner, "add") as account:
         if request.mode != "llm" and request.options.memory_type is None:

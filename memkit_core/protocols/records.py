@@ -70,7 +70,7 @@ class RecordStore(Protocol):
         returned with ``replayed=True``.
 
         Raises:
-            UsageError: The key was used with another fingerprint.
+            KeyReusedError: The key was used with another fingerprint.
         """
         ...
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from ..errors import ConflictError, EmbeddingMismatchError, NotFoundError, UsageError
+from ..errors import ConflictError, EmbeddingMismatchError, KeyReusedError, NotFoundError, UsageError
 from ..filters import parse_filter
 from ..protocols import Applied, ChangeSet, Completion, RecordStore, RetireMemory, StoredBatch, UpdateMemory
 from ..types import EmbeddingIdentity, Micros, Ref, Scope
@@ -168,7 +168,7 @@ class WritingConformance:
         first = store.append(batch_of(["hello"], idempotency_key="k", fingerprint="f"))
         again = store.append(batch_of(["hello"], idempotency_key="k", fingerprint="f"))
         assert (again.batch_id, again.units, again.replayed) == (first.batch_id, first.units, True)
-        with pytest.raises(UsageError):
+        with pytest.raises(KeyReusedError):
             store.append(batch_of(["other"], idempotency_key="k", fingerprint="g"))
         bob = Scope(user_id="bob")
         assert not store.append(batch_of(["hello"], bob, idempotency_key="k", fingerprint="f")).replayed

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from ...errors import ConflictError, UsageError
+from ...errors import ConflictError, KeyReusedError
 from ...protocols import NewBatch, StoredBatch
 from ...types import Micros, OwnerKey, Scope, Usage
 from .draft import Draft, next_unit
@@ -48,7 +48,7 @@ def replay(connection: Connection, owner: int, batch: NewBatch) -> StoredBatch |
     """The earlier batch under the same idempotency key, None if there is none.
 
     Raises:
-        UsageError: The key was used for something else.
+        KeyReusedError: The key was used for something else.
     """
     if batch.idempotency_key is None:
         return None
@@ -59,7 +59,7 @@ def replay(connection: Connection, owner: int, batch: NewBatch) -> StoredBatch |
     if row is None:
         return None
     if row[-1] != batch.fingerprint:
-        raise UsageError(
+        raise KeyReusedError(
             "this idempotency_key was used before with other content: use a new key for a new request. "
             "Nothing was changed"
         )

@@ -4,13 +4,23 @@ memory a run is about.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .agent_turns import MARK as MARK
+from .agent_turns import answered as answered
+from .agent_turns import asked as asked
+from .agent_turns import behind_mark as behind_mark
+from .agent_turns import by_harness as by_harness
+from .agent_turns import last_question as last_question
+from .agent_turns import marked as marked
+from .agent_turns import marks as marks
+from .agent_turns import thread_of as thread_of
+from .agent_turns import unseen as unseen
 from .async_memory import AsyncMemory
 from .engine import Engine
-from .errors import UsageError
+from .errors import UsageError, VisionUnsupportedError
 from .memory import Memory
 from .protocols import CheckpointStore, ItemStore
 from .run_users import UserSource as UserSource
@@ -91,6 +101,28 @@ class Lent:
         """
         verbs = self.memory._verbs  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - lent on purpose
         verbs.check_add(messages, user_id=user_id, key=key, metadata=metadata, infer=infer)
+
+    def acceptable(self, messages: Sequence[Any], *, user_id: str) -> tuple[list[Any], Exception | None]:
+        """The LangChain messages that ``add`` takes, each by itself, and why the last other one is out.
+
+        Of a message with images that no model can see, its text is taken.
+        """
+        fit: list[Any] = []
+        refused: Exception | None = None
+        for message in messages:
+            for shape in (message, message.model_copy(update={"content": message.text})):
+                try:
+                    self.check_add([shape], user_id=user_id, key="k", metadata=None, infer=True)
+                except VisionUnsupportedError as error:
+                    refused = error
+                    if shape.text.strip():
+                        continue
+                except UsageError as error:
+                    refused = error
+                else:
+                    fit.append(shape)
+                break
+        return fit, refused
 
     async def call(self, function: Callable[[], T]) -> T:
         """What a blocking function returns, called on a storage thread of the engine."""

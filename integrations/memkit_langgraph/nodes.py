@@ -8,31 +8,38 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from langchain_core.messages import (
-    AIMessage,
     BaseMessage,
-    HumanMessage,
     RemoveMessage,
     SystemMessage,
     convert_to_messages,
 )
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langchain_core.runnables.config import merge_configs, set_config_context
-from langgraph.constants import TAG_NOSTREAM
+from langchain_core.runnables.config import set_config_context
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from memkit_core import AsyncMemory, Memory
-from memkit_core.adapting import Lent, UserSource, lend, resolve_user
-from memkit_core.errors import UsageError
+from memkit_core.adapting import (
+    Lent,
+    UserSource,
+    answered,
+    asked,
+    behind_mark,
+    last_question,
+    lend,
+    marked,
+    resolve_user,
+    thread_of,
+    unseen,
+)
+from memkit_core.errors import UsageError, VisionUnsupportedError
 
 OnError: TypeAlias = Literal["log", "raise"]
 #: What a node returns: changes to the graph's state.
 Update: TypeAlias = dict[str, Any]
 
-#: Under this key of its ``response_metadata`` the last message that a node has saved names that node.
-MARK: Final = "memkit_remembered"
 _log = logging.getLogger(__name__)
 
 
@@ -152,7 +159,7 @@ class _Node:
 
     def run(self, state: Any, config: RunnableConfig) -> Update:
         user = self._user(config)
-        with set_config_context(_unseen(config)) as context:
+        with set_config_context(unseen(config)) as context:
             try:
                 return context.run(lambda: self.work(state, config, user))
             except Exception as error:  # noqa: BLE001 - a memory that fails must not end the user's run
@@ -161,7 +168,7 @@ class _Node:
 
     async def arun(self, state: Any, config: RunnableConfig) -> Update:
         user = self._user(config)
-        with set_config_context(_unseen(config)) as context:
+        with set_config_context(unseen(config)) as context:
             try:
                 return await asyncio.create_task(self.awork(state, config, user), context=context)
             except Exception as error:  # noqa: BLE001 - a memory that fails must not end the user's run
@@ -201,17 +208,21 @@ class _Recall(_Node):
     into: str
 
     def work(self, state: Any, config: RunnableConfig, user: str) -> Update:  # noqa: ARG002 - as its base
-        query = _last_question(self.messages(state))
+        query = self._question(state)
         return self._update(state, str(self.lent.memory.context(query, **self._asked(user))) if query else "")
 
     async def awork(self, state: Any, config: RunnableConfig, user: str) -> Update:  # noqa: ARG002 - its base's
-        query = _last_question(self.messages(state))
+        query = self._question(state)
         found = str(await self.lent.amemory.context(query, **self._asked(user))) if query else ""
         return self._update(state, found)
 
     def without(self, state: Any) -> Update:
         """Nothing recalled: what is left of an earlier run may be another user's."""
         return self._update(state, "")
+
+    def _question(self, state: Any) -> str:
+        message = last_question(self.messages(state))
+        return "" if message is None else message.text.strip()
 
     def _asked(self, user: str) -> dict[str, Any]:
         return {
@@ -255,7 +266,7 @@ class _Remember(_Node):
         if new:
             try:
                 self.lent.memory.add(new, **self._added(user, config, new))
-            except UsageError as refusal:
+            except (UsageError, VisionUnsupportedError) as refusal:
                 fit = self._fit(new, user, refusal)
                 self.lent.memory.add(fit, **self._added(user, config, fit))
         return self._marked(new)
@@ -265,49 +276,40 @@ class _Remember(_Node):
         if new:
             try:
                 await self.lent.amemory.add(new, **self._added(user, config, new))
-            except UsageError as refusal:
+            except (UsageError, VisionUnsupportedError) as refusal:
                 fit = self._fit(new, user, refusal)
                 await self.lent.amemory.add(fit, **self._added(user, config, fit))
         return self._marked(new)
 
-    def _fit(self, new: Sequence[BaseMessage], user: str, refusal: UsageError) -> list[BaseMessage]:
+    def _fit(self, new: Sequence[BaseMessage], user: str, refusal: Exception) -> list[BaseMessage]:
         """The messages without those that memory refuses, one that is too long for it for instance.
 
         Raises:
             UsageError: It refuses all of them, or none by itself: what it said of them together.
+            VisionUnsupportedError: It refuses all of them for their images.
         """
-        fit: list[BaseMessage] = []
-        refused: UsageError | None = None
-        for message in new:
-            try:
-                self.lent.check_add([message], user_id=user, key=self.name, metadata=None, infer=True)
-            except UsageError as error:
-                refused = error
-            else:
-                fit.append(message)
-        if not fit or len(fit) == len(new):
+        fit, refused = self.lent.acceptable(new, user_id=user)
+        if not fit or fit == list(new):
             raise refusal
-        _log.warning("the node %r leaves out %d messages that memory refuses", self.name, len(new) - len(fit))
-        _log.debug("why the node %r left out a message", self.name, exc_info=refused)
+        if len(fit) < len(new):
+            left = len(new) - len(fit)
+            _log.warning("the node %r leaves out %d messages that memory refuses", self.name, left)
+        _log.debug("why the node %r left out a message or its images", self.name, exc_info=refused)
         return fit
 
     def _new(self, state: Any, config: RunnableConfig) -> list[BaseMessage]:
         messages = self.messages(state)
-        start = 0
-        for position, message in enumerate(messages):
-            if self.name in _marks(message):
-                start = position + 1
-        if start == 0 and _thread(config) is None:
-            asked = [n for n, message in enumerate(messages) if isinstance(message, HumanMessage)]
-            start = asked[-1] if asked else 0
-        said = (message for message in messages[start:] if isinstance(message, HumanMessage | AIMessage))
+        start = behind_mark(messages, self.name)
+        if start == 0 and thread_of(config) is None:
+            start = max((n for n, message in enumerate(messages) if asked(message)), default=0)
+        said = (message for message in messages[start:] if asked(message) or answered(message))
         return [message for message in said if message.text.strip()]
 
     def _added(self, user: str, config: RunnableConfig, new: Sequence[BaseMessage]) -> dict[str, Any]:
         ids = [message.id for message in new]
         key = None
         if all(ids):
-            told = json.dumps([self.name, _thread(config), ids])
+            told = json.dumps([self.name, thread_of(config), ids])
             key = f"langgraph:{hashlib.sha256(told.encode()).hexdigest()}"
         return {
             "user_id": user,
@@ -320,19 +322,7 @@ class _Remember(_Node):
     def _marked(self, new: Sequence[BaseMessage]) -> Update:
         if not new or new[-1].id is None:
             return {}
-        last = new[-1]
-        told = {**last.response_metadata, MARK: sorted({*_marks(last), self.name})}
-        return {self.messages_key: [last.model_copy(update={"response_metadata": told})]}
-
-
-def _unseen(config: RunnableConfig) -> RunnableConfig:
-    """What the memory's own models say is no part of the answer that the user reads as it is written."""
-    return merge_configs(config, {"tags": [TAG_NOSTREAM]})
-
-
-def _last_question(messages: Sequence[BaseMessage]) -> str:
-    asked = (message.text.strip() for message in reversed(messages) if isinstance(message, HumanMessage))
-    return next((text for text in asked if text), "")
+        return {self.messages_key: [marked(new[-1], self.name)]}
 
 
 def _leading(messages: Sequence[BaseMessage]) -> int:
@@ -340,13 +330,3 @@ def _leading(messages: Sequence[BaseMessage]) -> int:
     return next(
         (n for n, message in enumerate(messages) if not isinstance(message, SystemMessage)), len(messages)
     )
-
-
-def _marks(message: BaseMessage) -> list[str]:
-    found: object = message.response_metadata.get(MARK)
-    return [str(name) for name in cast("list[object]", found)] if isinstance(found, list) else []
-
-
-def _thread(config: RunnableConfig) -> str | None:
-    found: object = config.get("configurable", {}).get("thread_id")
-    return None if found is None else str(found)

@@ -13,6 +13,7 @@ from .agent_turns import answered as answered
 from .agent_turns import asked as asked
 from .agent_turns import behind_mark as behind_mark
 from .agent_turns import by_harness as by_harness
+from .agent_turns import configured as configured
 from .agent_turns import last_question as last_question
 from .agent_turns import marked as marked
 from .agent_turns import marks as marks

@@ -56,5 +56,11 @@ def behind_mark(messages: Sequence[Any], name: str) -> int:
 
 def thread_of(config: Mapping[str, Any]) -> str | None:
     """The run's thread, None without one."""
-    found: object = (config.get("configurable") or {}).get("thread_id")
+    found = configured(config, "thread_id")
     return None if found is None else str(found)
+
+
+def configured(config: Mapping[str, Any], key: str) -> object | None:
+    """What the run's ``configurable`` says under a key."""
+    found: object = config.get("configurable")
+    return cast("Mapping[str, object]", found).get(key) if isinstance(found, Mapping) else None

@@ -1,4 +1,4 @@
-"""memkit for LangChain: a retriever over memories, and memory as tools.
+"""memkit for LangChain: a middleware for agents, a retriever over memories, and memory as tools.
 
 Names are imported on first use, since LangChain itself takes its time. They need the extra ``langchain``.
 """
@@ -9,12 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .middleware import MemoryMiddleware
     from .retriever import MemoryRetriever
     from .tools import create_memory_tools
 
-__all__ = ["MemoryRetriever", "create_memory_tools"]
+__all__ = ["MemoryMiddleware", "MemoryRetriever", "create_memory_tools"]
 
-_HOMES: Final = {"MemoryRetriever": "retriever", "create_memory_tools": "tools"}
+_HOMES: Final = {
+    "MemoryMiddleware": "middleware",
+    "MemoryRetriever": "retriever",
+    "create_memory_tools": "tools",
+}
 #: What the extra brings.
 _EXTRA: Final = frozenset({"langchain", "langchain_core", "langgraph"})
 

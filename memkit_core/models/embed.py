@@ -35,11 +35,14 @@ class RelevanceScale:
         unrelated: Two statements below this have nothing to do with each other; None: not measured, so that
             nothing can be told. MiniLM's: 24 pairs of which one changes the other, in English, German,
             Spanish and Chinese, lie between 0.31 and 0.88 (``tests/core/decisions/test_related.py``).
+        same: Two statements above this, whose names, numbers and denials agree, may be one in other words;
+            None: not measured. Only where a model says so as well: opposites can be as close. Not of Chinese.
     """
 
     floor: float
     top: float
     unrelated: float | None = None
+    same: float | None = None
 
     def relevance(self, cosine: float) -> float:
         """The cosine as a relevance from 0 to 1."""
@@ -49,7 +52,7 @@ class RelevanceScale:
 #: What a question and its answer reach. MiniLM's is measured on LoCoMo; the others follow their published
 #: examples, where a clear answer lies near 0.5 to 0.6. A prefix such as "sentence-transformers/" is ignored.
 _SCALES: Final = {
-    "all-minilm-l6-v2": RelevanceScale(0.0, 0.6, 0.2),
+    "all-minilm-l6-v2": RelevanceScale(0.0, 0.6, 0.2, 0.93),
     "text-embedding-3-small": RelevanceScale(0.0, 0.6),
     "text-embedding-3-large": RelevanceScale(0.0, 0.6),
 }

@@ -6,7 +6,8 @@ from .. import analysis
 from ..types import Fact, MemoryRecord, Message, Micros, Scope
 from .grounding.check import unheard
 from .grounding.evidence import Claim, Readings
-from .grounding.words import Token
+from .grounding.words import Token, stem
+from .likeness import apart, one_day, same_person, shares_content
 
 _PEOPLE = frozenset(("user", "speaker"))
 
@@ -26,25 +27,34 @@ def is_narrower(memory: MemoryRecord, scope: Scope) -> bool:
     return (scope.agent_id, scope.run_id) != (memory.agent_id, memory.run_id)
 
 
-def says(memory: MemoryRecord, fact: Fact) -> bool:
+def says(memory: MemoryRecord, fact: Fact, *, similar: bool = False) -> bool:
     """Whether a memory can be taken for saying a fact, if a model says so.
 
-    It holds at least half of the fact's words beside the name that it begins with, all its other names,
-    its numbers and dates, and denies something only if the fact does. Somebody else's words without any
-    name are about somebody else.
+    It holds at least half of the fact's words beside the name that it begins with, or what the two say is
+    alike as a whole; it holds all its other names, its numbers and dates, and nothing keeps the two apart
+    (``likeness``). Somebody else's words without any name are about somebody else.
+
+    Args:
+        similar: The embeddings of the two are as close as those of two wordings of one thing.
     """
     if analysis.text_key(memory.text) == analysis.text_key(fact.text):
         return True
     claim, other = Claim(fact.text), Claim(memory.text)
-    if not _shares_words(memory, fact, claim):
+    if memory.actor_id != fact.actor_id and not (claim.names or claim.wide_names):
+        return False
+    beginning = [token.key for token in _beginning(claim)]
+    similar = similar and "zh" not in (claim.language, other.language)
+    # Two Chinese characters at a time, the terms of the keywords, hold more of a name than of what is said.
+    shares = claim.language != "zh" and _shares_words(memory, fact, claim)
+    shares = shares or shares_content(claim, other, frozenset(map(stem, beginning)))
+    if not (shares or similar or one_day(claim, other)):
+        return False
+    if apart(claim, other, similar=similar):
         return False
     time = memory.valid_from if memory.event_time is None else memory.event_time
     told = Readings((Message(role="user", content=memory.text, observed_at=time),)).evidence((0,))
-    if claim.may_deny != other.may_deny or unheard(claim, told, told):
-        return False
     # Whom a fact begins with need not be named: the memory may call its speaker something else.
-    named = {token.key for run in other.names for token in run}
-    return not named or {token.key for token in _beginning(claim)} <= named
+    return not unheard(claim, told, told) and same_person(beginning, other)
 
 
 def competes(memory: MemoryRecord, fact: Fact) -> bool:

@@ -132,6 +132,11 @@ class Check:
         unrelated = self._recalled.unrelated
         return bool(unrelated) and memory in unrelated[fact]
 
+    def _similar(self, fact: int, memory: int) -> bool:
+        """Whether a memory is as close to a fact as other words for it, as far as embeddings tell."""
+        similar = self._recalled.similar
+        return bool(similar) and memory in similar[fact]
+
     def _known(self, decision: Decision) -> Decision | None:
         """What a NONE comes to: the memory that says the fact is the one it names, else another one offered.
 
@@ -144,7 +149,8 @@ class Check:
         found: Decision | None = None
         for number in (*named, *offered):
             memory = self._memories[number]
-            if not stands_for(memory, fact) or not says(memory, fact):
+            similar = number in named and self._similar(decision.fact, number)
+            if not stands_for(memory, fact) or not says(memory, fact, similar=similar):
                 continue
             if number not in self._narrower:
                 if lasts(memory, self._expires_at):

@@ -30,12 +30,14 @@ class Recalled:
         offered: For each fact, the places of the memories that it may concern.
         unrelated: For each fact, the places of those that have nothing to do with it, as far as its embedding
             tells: they are shown, but it cannot change them.
+        similar: For each fact, the places of those whose embeddings are as close as other words for it are.
     """
 
     revision: int
     memories: tuple[MemoryRecord, ...] = ()
     offered: tuple[tuple[int, ...], ...] = ()
     unrelated: tuple[frozenset[int], ...] = ()
+    similar: tuple[frozenset[int], ...] = ()
 
 
 class SmallScope:
@@ -128,11 +130,13 @@ def _recall(
     memories = small.at(state.revision)
     everything = tuple(range(len(memories)))
     trusted = tuple(place for place in everything if memories[place].trust == TRUSTED)
+    unrelated, similar = _compared(services, found, {memory.unit: n for n, memory in enumerate(memories)})
     return Recalled(
         revision=state.revision,
         memories=memories,
         offered=tuple(trusted if spared else everything for spared in sparing),
-        unrelated=_unrelated(services, found, {memory.unit: n for n, memory in enumerate(memories)}),
+        unrelated=unrelated,
+        similar=similar,
     )
 
 
@@ -150,11 +154,13 @@ def _read(services: Services, query: Query, revision: int, found: Sequence[Candi
     records = {record.unit: record for record in rows if _ordinary(record)}
     chosen = [unit for unit in units if unit in records]
     place = {unit: number for number, unit in enumerate(chosen)}
+    unrelated, similar = _compared(services, found, place)
     return Recalled(
         revision=revision,
         memories=tuple(records[unit] for unit in chosen),
         offered=tuple(tuple(place[unit] for unit in row if unit in place) for row in ranked),
-        unrelated=_unrelated(services, found, place),
+        unrelated=unrelated,
+        similar=similar,
     )
 
 
@@ -163,19 +169,21 @@ def _line(services: Services) -> float | None:
     return None if services.embedder is None else services.embedder.scale.unrelated
 
 
-def _unrelated(
+def _compared(
     services: Services, found: Sequence[Candidates], place: Mapping[int, int]
-) -> tuple[frozenset[int], ...]:
+) -> tuple[tuple[frozenset[int], ...], tuple[frozenset[int], ...]]:
+    """For each fact, the places of what has nothing to do with it, and of what is as close as other words."""
     line = _line(services)
-    if line is None:
-        return ()
-    return tuple(
-        frozenset(
-            place[scored.unit]
-            for scored in candidates.scored
-            if scored.unit in place and scored.cosine is not None and scored.cosine < line
-        )
+    if services.embedder is None or line is None:
+        return (), ()
+    same = services.embedder.scale.same
+    cosines = [
+        [(place[s.unit], s.cosine) for s in candidates.scored if s.unit in place and s.cosine is not None]
         for candidates in found
+    ]
+    return (
+        tuple(frozenset(n for n, cosine in row if cosine < line) for row in cosines),
+        tuple(frozenset(n for n, cosine in row if same is not None and cosine >= same) for row in cosines),
     )
 
 

@@ -111,7 +111,6 @@ def unheard(claim: Claim, cited: Evidence, own: Evidence) -> Unheard:
         own: That, and what else may hold its names, numbers and dates.
     """
     begins = claim.tokens[0].start if claim.tokens else 0
-    dates = claim.dates.partials[:_MAX_CLAIMS]
     return Unheard(
         claim=claim,
         denied=bool(_negations(claim, cited)),
@@ -128,7 +127,12 @@ def unheard(claim: Claim, cited: Evidence, own: Evidence) -> Unheard:
             if not claim.text.startswith(name) and not _wide_name_known(name, own)
         ],
         numbers=[n for n in claim.numbers if n.text and not _number_known(n, claim, own)],
-        dates=[date for date in dates if not _date_known(date, own)],
+        dates=[
+            date
+            for readings in _dates_by_place(claim)
+            if not any(_date_known(date, own) for date in readings)
+            for date in readings
+        ],
     )
 
 
@@ -141,12 +145,9 @@ def _shown(what: str, text: str) -> str:
 
 
 def _dates(claim: Claim, event_time: Micros | None, evidence: Evidence) -> list[str]:
-    by_place: dict[int, list[Partial]] = {}
-    for partial in claim.dates.partials:
-        by_place.setdefault(partial.start, []).append(partial)
     doubts = [
         _shown("date", readings[0].text)
-        for readings in list(by_place.values())[:_MAX_CLAIMS]
+        for readings in _dates_by_place(claim)
         if not any(_date_known(partial, evidence) for partial in readings)
     ]
     doubts += [
@@ -157,6 +158,14 @@ def _dates(claim: Claim, event_time: Micros | None, evidence: Evidence) -> list[
     if event_time is not None and not _instant_known(event_time, evidence):
         doubts.append(f"date {to_datetime(event_time):%Y-%m-%d} does not follow from the cited messages")
     return doubts
+
+
+def _dates_by_place(claim: Claim) -> list[list[Partial]]:
+    """The dates of a fact; 05-03 may be read in two ways."""
+    by_place: dict[int, list[Partial]] = {}
+    for partial in claim.dates.partials:
+        by_place.setdefault(partial.start, []).append(partial)
+    return list(by_place.values())[:_MAX_CLAIMS]
 
 
 _WEEKDAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()

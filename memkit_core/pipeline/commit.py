@@ -22,7 +22,7 @@ from ..protocols import (
 from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, to_datetime
 from .account import Account
-from .known import completes, is_narrower, lasts
+from .known import is_narrower, lasts, slot_left
 from .moments import holds_from, positions
 from .services import Services
 from .trust import trust_of
@@ -273,7 +273,7 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         reason=decision.reason,
         origin=fact.origin,
         trust=trust,
-        slot=fact.slot or (target.slot if completes(text, target.text) else None),
+        slot=fact.slot or slot_left(target, text),
         attributes=fact.attributes or target.attributes,
         support=fact.support,
     )

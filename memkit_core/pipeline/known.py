@@ -7,7 +7,7 @@ from ..types import Fact, MemoryRecord, Message, Micros, Scope
 from .grounding.check import unheard
 from .grounding.evidence import Claim, Readings
 from .grounding.words import Token, stem
-from .likeness import apart, one_day, same_person, shares_content
+from .likeness import apart, one_day, only_names_differ, same_person, shares_content
 
 _PEOPLE = frozenset(("user", "speaker"))
 
@@ -87,3 +87,10 @@ def _beginning(claim: Claim) -> list[Token]:
 def completes(text: str, memory: str) -> bool:
     """Whether a text says all that a memory says, and maybe more."""
     return frozenset(analysis.query_terms(memory)) <= frozenset(analysis.query_terms(text))
+
+
+def slot_left(memory: MemoryRecord, text: str) -> str | None:
+    """The slot of a memory that is to say a text: its own, if that says all of it, maybe with other names."""
+    if memory.slot is None or completes(text, memory.text):
+        return memory.slot
+    return memory.slot if only_names_differ(Claim(text), Claim(memory.text)) else None

@@ -89,6 +89,17 @@ def one_day(one: Claim, other: Claim) -> bool:
     return bool(first & second)
 
 
+def only_names_differ(one: Claim, other: Claim) -> bool:
+    """Whether one says of the same person all that the other says, maybe with other names in it.
+
+    "Kai lives in Oslo with Eva", "Kai lives in Rome with Eva".
+    """
+    if not (one.tokens and other.tokens) or _bare(one.tokens[0].key) != _bare(other.tokens[0].key):
+        return False
+    names = {stem(token.key) for run in other.names for token in run}
+    return content(other) - names <= content(one) and not apart(one, other, similar=False)
+
+
 def _hedged(claim: Claim) -> bool:
     """Whether it says something that is neither a plain yes nor a plain no: hates, stopped, used to."""
     return any(clause.soft for clause in claim.clauses)

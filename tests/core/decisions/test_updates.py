@@ -29,6 +29,13 @@ def opened(path: Any, *replies: Any) -> tuple[Memory, ScriptedChatModel]:
     [
         ("Ana split up with Bo.", ["Ana lives in Oslo.", "Ana split up with Bo."]),
         ("Ana lives in Rome with Bo and a dog.", ["Ana lives in Oslo."]),
+        ("Ana lives in Bonn with Bo.", ["Ana lives in Oslo."]),
+        ("Ana works in Rome with Bo.", ["Ana lives in Oslo.", "Ana works in Rome with Bo."]),
+        (
+            "Ana no longer lives in Bonn with Bo.",
+            ["Ana lives in Oslo.", "Ana no longer lives in Bonn with Bo."],
+        ),
+        ("Bo lives in Rome.", ["Ana lives in Oslo.", "Bo lives in Rome."]),
     ],
 )
 def test_the_slot_goes_with_what_it_was_of(tmp_path, text, left):

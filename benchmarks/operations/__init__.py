@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..subjects.base import Ability
+from .agent import AgentTurns
 from .background import Batching
 from .base import Bench, Operation, TooSlowError
 from .graph import Checkpoints, Items, Turns
@@ -100,6 +101,13 @@ OPERATIONS: dict[str, Spec] = {
         "A thread of 150 turns of 1 kB in LangGraph", Turns, (150,), (10,), needs="graph", optional=True,
         bars={"bytes kept for each byte said": 3},
     ),
+    **{
+        f"agent-turns-{name}": _spec(
+            f"A turn of an agent, user with {rows:,} memories, with and without the middleware", AgentTurns,
+            (rows,), (few,), needs="agent", optional=True, bars={"middleware.cpu": 5},
+        )
+        for name, rows, few in (("100", 100, 5), ("1k", 1_000, 12))
+    },
     "growth": _large(
         "Add and search of one user with 1,000 memories beside the rows of 1,000 others",
         Growth, (_STAGES, 1_000), ((10, 100), 10),

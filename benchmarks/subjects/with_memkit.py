@@ -20,7 +20,7 @@ class Memkit(Subject):
     name = "memkit"
     peer = False
     distributions = ("memkit-core",)
-    abilities = frozenset({"store", "reopen", "model", "async", "background", "graph"})
+    abilities = frozenset({"store", "reopen", "model", "async", "background", "graph", "agent"})
     ways = ("tools", "native", "text")
     import_code = "import memkit_core"
     open_code = "from memkit_core import Memory; Memory()"
@@ -52,6 +52,11 @@ class Memkit(Subject):
         from memkit_langgraph import MemkitSaver
 
         return MemkitSaver(self._memory)
+
+    def middleware(self) -> Any:
+        from memkit_langchain import MemoryMiddleware
+
+        return MemoryMiddleware(self._memory)
 
     def add_batch(self, texts: list[str], user: str) -> None:
         self._memory.add(texts, user_id=user, infer=False)

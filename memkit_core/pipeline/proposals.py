@@ -229,6 +229,8 @@ class Check:
         if is_late(fact, self._messages, memory.valid_from):
             beside = decision.operation == "UPDATE" and completes(decision.text or fact.text, memory.text)
             past = not beside and lasts(memory, self._expires_at) and competes(memory, fact)
+            # What a run was told later stands beside what was told for all, in whatever order they come.
+            past = past and decision.target not in self._narrower
             if past and not self._put_before(decision.fact, memory):
                 return _TOO_MANY
             return "the fact was said before the memory began to hold"

@@ -297,7 +297,8 @@ class _Line:
         again = before is not None and before.key == key
         own = [span for span in holding if span.key == key and not span.narrower] if again else []
         repeated = max(own, key=lambda s: (s.start, s.order), default=None)
-        later = [s.start for s in self._spans if s.start > since and not (s.narrower and s.key == key)]
+        # What a run was told later stands beside it, as it does if it is told in that order.
+        later = [span.start for span in self._spans if span.start > since and not span.narrower]
         for span in holding:
             # What is said again ends other values beside it, and nothing of the past.
             if not again or (span.key != key and span.end is None):

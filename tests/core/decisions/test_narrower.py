@@ -166,6 +166,18 @@ def test_what_a_run_was_told_after_the_fact_stays(opened):
     assert (BERN, "r1") in seen(memory)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("slot", ["lives_in", None])
+def test_what_a_run_was_told_later_ends_nothing_told_for_the_user(opened, slot, order):
+    told = [(BERN, {}, "2026-01-01"), ("Ana lives in Rome.", {"run_id": "r1"}, "2026-02-01")][::order]
+    replies: list[Any] = [fact(text, slot) for text, _, _ in told]
+    memory = opened(*replies, decides("UPDATE"))
+    for text, scope, day in told:
+        result = memory.add(text, user_id="u", observed_at=day, **scope)
+    assert [(change.event, change.held_until) for change in result] == [("ADD", None)]
+    assert seen(memory) == [(BERN, None), ("Ana lives in Rome.", "r1")]
+
+
 def test_what_is_said_by_somebody_else_stays(opened):
     memory = opened(fact("Likes tea"), fact("Likes tea"), fact("Likes rum"), decides("UPDATE", 0))
     memory.add({"role": "user", "name": "Ben", "content": "…"}, user_id="u", run_id="r1")

@@ -261,9 +261,9 @@ def _told(request: Request, recalled: str) -> Request:
     there = request.system_message
     if there is None:
         return request.override(system_message=SystemMessage(recalled))
-    # The blocks stay what they are: one of them may say what a provider caches.
+    # The blocks stay what they are: one of them may say what a provider caches. Some integrations join them.
     blocks = there.content if isinstance(there.content, list) else [{"type": "text", "text": there.content}]
-    content: list[str | dict[Any, Any]] = [*blocks, {"type": "text", "text": recalled}]
+    content: list[str | dict[Any, Any]] = [*blocks, {"type": "text", "text": f"\n\n{recalled}"}]
     return request.override(system_message=there.model_copy(update={"content": content}))
 
 

@@ -146,7 +146,7 @@ def test_a_system_message_s_blocks_stay_what_they_are(memory: Memory) -> None:
         system = model.shown[0][0]
         assert isinstance(system.content, list)
         assert system.content[0] == first
-        assert system.content[1]["text"].startswith("<memories>")  # type: ignore[index]
+        assert system.content[1]["text"].startswith("\n\n<memories>")  # type: ignore[index]
         assert len(system.content) == 2
 
 

@@ -158,6 +158,7 @@ class AsyncMemory:
         run_id: str | None = None,
         token_budget: int = 1500,
         limit: int = 20,
+        threshold: float | None = None,
         filters: Filters | None = None,
     ) -> ContextResult:
         """See ``Memory.context``."""
@@ -166,6 +167,7 @@ class AsyncMemory:
             Scope(user_id=user_id, agent_id=agent_id, run_id=run_id),
             token_budget=token_budget,
             limit=limit,
+            threshold=threshold,
             filters=filters,
         )
 

@@ -239,6 +239,7 @@ class Memory:
         run_id: str | None = None,
         token_budget: int = 1500,
         limit: int = 20,
+        threshold: float | None = None,
         filters: Filters | None = None,
     ) -> ContextResult:
         """Text for an agent's prompt: the facts that matter to a question, then what was said about it.
@@ -249,6 +250,7 @@ class Memory:
                 agent, else the run; no call crosses owners.
             token_budget: Longest text, in estimated tokens (at least 50).
             limit: How many facts, and how many excerpts, are considered.
+            threshold: As in ``search``; it concerns both.
             filters: As in ``search``; they concern facts only.
 
         Raises:
@@ -261,6 +263,7 @@ class Memory:
                 Scope(user_id=user_id, agent_id=agent_id, run_id=run_id),
                 token_budget=token_budget,
                 limit=limit,
+                threshold=threshold,
                 filters=filters,
             )
         )

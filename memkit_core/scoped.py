@@ -96,11 +96,24 @@ class ScopedMemory:
         )
 
     def context(
-        self, query: str, *, token_budget: int = 1500, limit: int = 20, filters: Filters | None = None
+        self,
+        query: str,
+        *,
+        token_budget: int = 1500,
+        limit: int = 20,
+        threshold: float | None = None,
+        filters: Filters | None = None,
     ) -> ContextResult:
         """See ``Memory.context``."""
         return drive(
-            self._verbs.context(query, self._scope, token_budget=token_budget, limit=limit, filters=filters)
+            self._verbs.context(
+                query,
+                self._scope,
+                token_budget=token_budget,
+                limit=limit,
+                threshold=threshold,
+                filters=filters,
+            )
         )
 
     def get(self, memory_id: str) -> MemoryItem | None:
@@ -233,11 +246,22 @@ class AsyncScopedMemory:
         )
 
     async def context(
-        self, query: str, *, token_budget: int = 1500, limit: int = 20, filters: Filters | None = None
+        self,
+        query: str,
+        *,
+        token_budget: int = 1500,
+        limit: int = 20,
+        threshold: float | None = None,
+        filters: Filters | None = None,
     ) -> ContextResult:
         """See ``Memory.context``."""
         return await self._verbs.context(
-            query, self._scope, token_budget=token_budget, limit=limit, filters=filters
+            query,
+            self._scope,
+            token_budget=token_budget,
+            limit=limit,
+            threshold=threshold,
+            filters=filters,
         )
 
     async def get(self, memory_id: str) -> MemoryItem | None:

@@ -318,7 +318,14 @@ class Verbs:
         return await search(self._rt, self.engine.services, asked)
 
     async def context(
-        self, query: str, scope: Scope, *, token_budget: int, limit: int, filters: object
+        self,
+        query: str,
+        scope: Scope,
+        *,
+        token_budget: int,
+        limit: int,
+        threshold: float | None,
+        filters: object,
     ) -> ContextResult:
         """See ``Memory.context``."""
         if not isinstance(token_budget, int) or isinstance(token_budget, bool) or token_budget < 50:
@@ -329,6 +336,7 @@ class Verbs:
             where=await self._where(filters),
             limit=_check_limit(limit),
             spaces=("memory", "turn"),
+            threshold=_check_threshold(threshold),
         )
         found = await search(self._rt, self.engine.services, asked)
         return context(found, token_budget=token_budget)

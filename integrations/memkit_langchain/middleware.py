@@ -42,6 +42,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             see ``resolve_user``. A run for nobody raises ``UsageError``, whatever ``on_error`` says.
         agent_id: Only what this agent has learnt of the user, and kept with what is saved.
         k: How many memories, and how many quotations, at most. 0: nothing is recalled.
+        threshold: Lowest relevance of what is recalled, from 0 to 1, as ``memory.search`` has it.
         token_budget: Longest text of what is recalled, in estimated tokens (at least 50).
         save: ``"off"``: nothing is saved.
         wait: False: what is saved is durable when the run ends, and is extracted in the background. True:
@@ -65,6 +66,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         user_id: UserSource | None = None,
         agent_id: str | None = None,
         k: int = 6,
+        threshold: float | None = None,
         token_budget: int = 1500,
         save: Save = "after_agent",
         wait: bool = False,
@@ -80,13 +82,15 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             raise UsageError(f"save is 'after_agent' or 'off', not {save!r}")
         if k < 0 or token_budget < 50:
             raise UsageError(f"k is at least 0 and token_budget at least 50, they are {k} and {token_budget}")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UsageError(f"threshold is a relevance from 0 to 1, not {threshold!r}")
         if not name:
             raise UsageError("a middleware has a name")
         if user_id is not None and not callable(user_id):
             resolve_user(explicit=user_id)
         self._lent = lend(memory)
         self._user_id, self._agent_id = user_id, agent_id
-        self._k, self._token_budget = k, token_budget
+        self._k, self._threshold, self._token_budget = k, threshold, token_budget
         self._saves, self._wait, self._metadata = save == "after_agent", wait, metadata
         self._on_error, self._name = on_error, name
         self._runs = Runs()
@@ -153,6 +157,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             "user_id": turn.user,
             "agent_id": self._agent_id,
             "limit": self._k,
+            "threshold": self._threshold,
             "token_budget": self._token_budget,
         }
 

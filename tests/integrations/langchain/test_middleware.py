@@ -132,6 +132,21 @@ def test_without_a_checkpointer_the_last_question_is_new(memory: Memory) -> None
     ]
 
 
+@FACES
+async def test_what_is_too_far_from_the_question_is_left_out(memory: Memory, face: str) -> None:
+    memory.add("I live in Oslo.", user_id="ann")
+    memory.add("I play chess.", user_id="ann")
+    model = Scripted()
+    await _run(
+        _agent(model, MemoryMiddleware(memory, threshold=0.3, save="off")),
+        face,
+        said("Do I live in Oslo?"),
+        of("ann"),
+    )
+    assert "Oslo" in model.systems[0]
+    assert "chess" not in model.systems[0]
+
+
 def test_a_system_message_s_blocks_stay_what_they_are(memory: Memory) -> None:
     memory.add("I live in Oslo.", user_id="ann")
     block = {"type": "text", "text": "You are Max.", "cache_control": {"type": "ephemeral"}}
@@ -326,6 +341,7 @@ def test_what_is_saved_carries_agent_and_metadata(memory: Memory) -> None:
         {"on_error": "ignore"},
         {"save": "before"},
         {"k": -1},
+        {"threshold": 2},
         {"token_budget": 10},
         {"name": ""},
         {"user_id": ""},

@@ -19,8 +19,8 @@ from memkit_core import AsyncMemory, Memory
 from memkit_core.adapting import UserSource, last_question, lend, marked, resolve_user, unseen
 from memkit_core.errors import KeyReusedError, UsageError, VisionUnsupportedError
 
+from .agent_tools import tools_of
 from .exchanges import Exchange, Run, Runs, exchanges, unsaved
-from .tools import create_memory_tools
 
 OnError: TypeAlias = Literal["log", "raise"]
 Save: TypeAlias = Literal["after_agent", "off"]
@@ -52,7 +52,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             (``"save_memory"``, ``"search_memory"``, ``"update_memory"``, ``"delete_memory"``) for tools of
             this memory, user and agent.
         on_error: ``"log"``: a run whose memory fails goes on without it, a warning is logged, and the next
-            run of the thread saves what this one could not.
+            run of the thread saves what this one could not. A named tool tells the model.
         name: The middleware's name; two in one agent have two.
 
     Raises:
@@ -94,7 +94,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._saves, self._wait, self._metadata = save == "after_agent", wait, metadata
         self._on_error, self._name = on_error, name
         self._runs = Runs()
-        self.tools = _tools(memory, tools, user_id, agent_id)
+        self.tools = tools_of(memory, tools, user_id=user_id, agent_id=agent_id, forgiving=on_error == "log")
 
     @property
     def name(self) -> str:
@@ -244,20 +244,6 @@ class _Turn:
     @property
     def question(self) -> str:
         return "" if self.run.question is None else self.run.question[2]
-
-
-def _tools(
-    memory: Memory | AsyncMemory,
-    asked: Sequence[BaseTool | str],
-    user_id: UserSource | None,
-    agent_id: str | None,
-) -> list[BaseTool]:
-    own = create_memory_tools(memory, user_id=user_id, agent_id=agent_id, update=True, delete=True)
-    known = {tool.name: tool for tool in own}
-    unknown = [name for name in asked if isinstance(name, str) and name not in known]
-    if unknown:
-        raise UsageError(f"the memory's tools are {sorted(known)}, not {unknown}")
-    return [known[tool] if isinstance(tool, str) else tool for tool in asked]
 
 
 def _told(request: Request, recalled: str) -> Request:

@@ -296,6 +296,29 @@ def test_tools_of_the_same_memory_and_user(memory: Memory) -> None:
 
 
 @FACES
+async def test_a_tool_of_a_memory_that_is_down_tells_the_model(
+    memory: Memory, face: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = [calls("search_memory", query="bees"), "I cannot look it up."]
+    forgiving, strict = (
+        _agent(
+            Scripted(script=script),
+            MemoryMiddleware(memory, k=0, save="off", tools=["search_memory"], **more),
+        )
+        for more in ({}, {"on_error": "raise"})
+    )
+    memory.close()
+    result = await _run(forgiving, face, said("Which bees?"), of("ann"))
+    assert [message.text for message in result["messages"][-2:]] == [
+        "The memory cannot do this now.",
+        "I cannot look it up.",
+    ]
+    assert "'search_memory' failed" in caplog.text
+    with pytest.raises(UsageError, match="closed"):
+        await _run(strict, face, said("Which bees?"), of("ann"))
+
+
+@FACES
 async def test_two_memories_in_one_agent(memory: Memory, face: str) -> None:
     with Memory(llm="verbatim", embedder="none", store="sqlite://:memory:") as team:
         memory.add("I live in Oslo.", user_id="ann")

@@ -239,6 +239,18 @@ async def test_a_stream_of_events_shows_nothing_of_the_memory_s_model_as_an_answ
     assert not any("INTERNAL" in str(event["data"]) for event in told if event not in internal)
 
 
+@pytest.mark.filterwarnings("ignore:The v3 streaming protocol")
+def test_a_stream_of_the_newer_protocol_shows_nothing_of_the_memory() -> None:
+    with Memory(llm=ScriptedChatModel(_internal), embedder="none", store="sqlite://:memory:") as memory:
+        agent = _agent(Scripted(script="Well then."), MemoryMiddleware(memory, wait=True))
+        run = agent.stream_events(said("I like tea."), of("ann"), version="v3")
+        assert [str(message.text) for message in run.messages] == ["Well then."]
+        events = list(agent.stream_events(said("I like rain, and tea."), of("ann", "u"), version="v3"))
+        assert known(memory, "ann") == ["Ann likes tea, INTERNAL."]
+    assert events
+    assert not any("INTERNAL" in str(event) for event in events)
+
+
 class Guard(AgentMiddleware[Any, Any, Any]):
     """Ends runs before or after the model."""
 
@@ -393,13 +405,16 @@ async def _interleaved(memory: Memory, turns: int) -> None:
         )
         answer = (await agent.ainvoke(asked, of(user, None)))["messages"][-1].text
         other = next(secret for secret in secrets.values() if secret != word)
+        recalled.append(word in answer)
         return answer.count(other)
 
+    recalled: list[bool] = []
     for start in range(0, turns, 10):
         leaks = await asyncio.gather(
             *(turn(user, number) for number in range(start, start + 5) for user in secrets)
         )
         assert sum(leaks) == 0
+    assert recalled.count(True) > turns / 2
     for user, word in secrets.items():
         assert known(memory, user)
         assert all(word in text for text in known(memory, user))

@@ -36,6 +36,8 @@ from memkit_core.adapting import (
 )
 from memkit_core.errors import UsageError, VisionUnsupportedError
 
+from .fitting import fitting
+
 OnError: TypeAlias = Literal["log", "raise"]
 #: What a node returns: changes to the graph's state.
 Update: TypeAlias = dict[str, Any]
@@ -282,19 +284,9 @@ class _Remember(_Node):
         return self._marked(new)
 
     def _fit(self, new: Sequence[BaseMessage], user: str, refusal: Exception) -> list[BaseMessage]:
-        """The messages without those that memory refuses, one that is too long for it for instance.
-
-        Raises:
-            UsageError: It refuses all of them, or none by itself: what it said of them together.
-            VisionUnsupportedError: It refuses all of them for their images.
-        """
-        fit, refused = self.lent.acceptable(new, user_id=user)
-        if not fit or fit == list(new):
+        fit = fitting(self.lent, new, user, refusal)
+        if not fit:
             raise refusal
-        if len(fit) < len(new):
-            left = len(new) - len(fit)
-            _log.warning("the node %r leaves out %d messages that memory refuses", self.name, left)
-        _log.debug("why the node %r left out a message or its images", self.name, exc_info=refused)
         return fit
 
     def _new(self, state: Any, config: RunnableConfig) -> list[BaseMessage]:

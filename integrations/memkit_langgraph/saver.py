@@ -64,9 +64,8 @@ class MemkitSaver(AsyncVerbs):
             namespaces, channels of writes, ids, sizes and times.
         keep_last: So many checkpoints of a namespace stay when another one is put, None: all.
         max_age: What is older goes when another checkpoint of its thread is put. The latest always stays.
-        remember: Messages of every thread are remembered in this memory, once, in the background.
-        user_id: Whose memories ``remember`` makes: an id or a function of config and runtime; None: as
-            ``resolve_user`` says.
+        remember: Messages are remembered in this memory, once, in the background, for their run's user.
+        user_id: Who that is: an id or a function of config and runtime; None: as ``resolve_user`` says.
         messages_key: The channel whose messages are remembered.
         serde: A serialiser in the place of the strict one, with whatever it lets through; not with ``allow``.
 
@@ -157,38 +156,37 @@ class MemkitSaver(AsyncVerbs):
         """Store a checkpoint; see ``BaseCheckpointSaver``.
 
         Raises:
-            UsageError: Nobody can be told to be the user whose messages are to be remembered, or the config
-                names no thread. Nothing was changed.
-            StorageError: Nothing was changed.
+            UsageError: The config names no thread, or a run to be remembered begins and it names no user.
+            StorageError: As after a UsageError, nothing was changed.
         """
         place = places.place_in(config, checkpoint["id"])
-        remembered = None
+        heard = None
         if self._rememberer is not None and not place.namespace:
-            remembered = self._rememberer.prepare(config, checkpoint["channel_values"])
+            heard = self._rememberer.prepare(config, checkpoint, metadata, place.thread_id, self._load)
+        claims = None if heard is None else heard.claims
         whole = get_checkpoint_metadata(config, metadata)
         rest = cast("dict[str, Any]", checkpoint.copy())
         values: dict[str, Any] = rest.pop("channel_values")
-        parent = places.checkpoint_in(config)
         fresh = {channel: version for channel, version in new_versions.items() if channel in values}
-        new, encoded = self._new(place, parent, rest, whole, values, fresh, based=True)
+        new, encoded = self._new(place, config, rest, whole, values, fresh, based=True)
         retention = places.retention_of(*self._keep)
         try:
-            tags = self._store.put_checkpoint(new, retention=retention)
+            tags = self._store.put_checkpoint(new, retention=retention, claims=claims)
         except ConflictError:
             self._known.forget(place)
-            new, encoded = self._new(place, parent, rest, whole, values, fresh, based=False)
-            tags = self._store.put_checkpoint(new, retention=retention)
+            new, encoded = self._new(place, config, rest, whole, values, fresh, based=False)
+            tags = self._store.put_checkpoint(new, retention=retention, claims=claims)
         for channel, made in encoded.items():
             tag = tags.get(made.value.key)
             self._known.learn(place, channel, None if tag is None else made.known(tag))
-        if self._rememberer is not None and remembered is not None:
-            self._rememberer.hand_on(place.thread_id, remembered)
+        if self._rememberer is not None and heard is not None:
+            self._rememberer.hand_on(place, heard, self._load)
         return places.config_of(place)
 
     def _new(
         self,
         place: Place,
-        parent: str | None,
+        config: RunnableConfig,
         rest: dict[str, Any],
         metadata: CheckpointMetadata,
         values: Mapping[str, Any],
@@ -198,11 +196,10 @@ class MemkitSaver(AsyncVerbs):
     ) -> tuple[NewCheckpoint, dict[str, Encoded]]:
         encoded: dict[str, Encoded] = {}
         for channel, version in fresh.items():
-            key = value_key(channel, version)
+            at = places.value_place(place, value_key(channel, version))
             known = self._known.recall(place, channel) if based else None
-            encoded[channel] = self._codec.encode_value(
-                self.serde, values[channel], places.value_place(place, key), known
-            )
+            encoded[channel] = self._codec.encode_value(self.serde, values[channel], at, known)
+        parent = places.checkpoint_in(config)
         counted = cast("Mapping[str, object]", metadata.get("counters_since_delta_snapshot") or {})
         new = NewCheckpoint(
             place=place,
@@ -254,7 +251,14 @@ class MemkitSaver(AsyncVerbs):
         """
         place = places.place_in(config, places.checkpoint_in(config) or "")
         loaded = self._store.get_checkpoint(place.thread_id, place.namespace, place.checkpoint_id or None)
-        return None if loaded is None else self._tuple(loaded, learn=True)
+        found = None if loaded is None else self._tuple(loaded, learn=True)
+        if self._rememberer is not None and found is not None and not place.namespace:
+            self._rememberer.saw(place.thread_id, found.checkpoint)
+        return found
+
+    def _load(self, thread_id: str, checkpoint_id: str) -> CheckpointTuple | None:
+        loaded = self._store.get_checkpoint(thread_id, "", checkpoint_id)
+        return None if loaded is None else self._tuple(loaded, learn=False)
 
     def _tuple(self, loaded: LoadedCheckpoint, *, learn: bool) -> CheckpointTuple:
         stored = loaded.stored

@@ -193,11 +193,48 @@ class BlobPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A message that came into a thread.
+
+    Attributes:
+        user_id: Whom the run was for that brought it, None if it does not say.
+        answers: The message of a person that it answers; it is then that one's user's, or nobody's if the
+            run was for somebody else. None: it is whose the run was.
+    """
+
+    name: str
+    user_id: str | None
+    answers: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewClaims:
+    """What a checkpoint brings to be handed on.
+
+    Attributes:
+        said: What came with it. A message that is claimed already stays whose it is.
+        over: The messages of exchanges that are over: those of them that wait are to be handed on now.
+    """
+
+    said: tuple[Said, ...]
+    over: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Messages of a thread that are to be handed on together, once. ``number``: which claim of the thread."""
+    """Messages of a thread that are to be handed on together, once.
+
+    Attributes:
+        number: Which claim of the thread.
+        user_id: Whose they are; None in what an earlier schema left.
+        checkpoint_id: That has all of them, as they are to be handed on, unless it was removed; None in what
+            an earlier schema left.
+    """
 
     number: int
     names: tuple[str, ...]
+    user_id: str | None
+    checkpoint_id: str | None
 
 
 class RowSigner(Protocol):
@@ -234,12 +271,17 @@ class CheckpointStore(Protocol):
         ...
 
     def put_checkpoint(
-        self, checkpoint: NewCheckpoint, *, retention: Retention | None = None
+        self,
+        checkpoint: NewCheckpoint,
+        *,
+        retention: Retention | None = None,
+        claims: NewClaims | None = None,
     ) -> Mapping[bytes, bytes]:
         """Store a checkpoint; returns the tags of the new values that were stored, by key.
 
         Args:
             retention: What of the thread stays; it is cheap to say so with every checkpoint.
+            claims: Messages that are to be handed on, claimed in the same transaction.
 
         Raises:
             ConflictError: The base of a value is not there any more, or is another one. Nothing was changed.
@@ -298,8 +340,8 @@ class CheckpointStore(Protocol):
         """
         ...
 
-    def claim(self, thread_id: str, names: Sequence[str]) -> list[Claim]:
-        """Claim messages to be handed on together, if they never were; returns all open claims."""
+    def open_claims(self, thread_id: str) -> list[Claim]:
+        """What is to be handed on and was not settled, in the order of numbers."""
         ...
 
     def settle(self, thread_id: str, number: int) -> None:

@@ -27,7 +27,7 @@ from .settings import put
 from .upgrade import UPGRADES
 
 APPLICATION_ID: Final = 0x6D6B6974  # "mkit"
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 _IDLE_READERS: Final = 8
 #: What reading raises where a value is of another type than memkit writes. What is sound always converts.
 _UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

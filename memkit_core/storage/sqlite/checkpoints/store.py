@@ -13,6 +13,7 @@ from ....protocols import (
     Layers,
     LoadedCheckpoint,
     NewCheckpoint,
+    NewClaims,
     Place,
     Retention,
     RowSigner,
@@ -21,6 +22,7 @@ from ....protocols import (
 )
 from ..pool import Pool
 from ..writer import Writer
+from . import claims as claiming
 from . import reads
 from . import retention as going
 from . import writes as coming
@@ -39,11 +41,15 @@ class SqliteCheckpoints:
         return SqliteCheckpoints(self._pool, self._writer, signer)
 
     def put_checkpoint(
-        self, checkpoint: NewCheckpoint, *, retention: Retention | None = None
+        self,
+        checkpoint: NewCheckpoint,
+        *,
+        retention: Retention | None = None,
+        claims: NewClaims | None = None,
     ) -> Mapping[bytes, bytes]:
         """See ``CheckpointStore.put_checkpoint``."""
         return self._writer.run(
-            lambda connection: coming.put_checkpoint(connection, checkpoint, retention, self._signer)
+            lambda connection: coming.put_checkpoint(connection, checkpoint, retention, claims, self._signer)
         )
 
     def put_writes(self, place: Place, writes: Sequence[TaskWrite]) -> None:
@@ -100,10 +106,11 @@ class SqliteCheckpoints:
             lambda connection: coming.copy_thread(connection, source, target, reseal, self._signer)
         )
 
-    def claim(self, thread_id: str, names: Sequence[str]) -> list[Claim]:
-        """See ``CheckpointStore.claim``."""
-        return self._writer.run(lambda connection: coming.claim(connection, thread_id, names))
+    def open_claims(self, thread_id: str) -> list[Claim]:
+        """See ``CheckpointStore.open_claims``."""
+        with self._pool.read() as connection:
+            return claiming.open_claims(connection, thread_id)
 
     def settle(self, thread_id: str, number: int) -> None:
         """See ``CheckpointStore.settle``."""
-        self._writer.run(lambda connection: coming.settle(connection, thread_id, number))
+        self._writer.run(lambda connection: claiming.settle(connection, thread_id, number))

@@ -11,14 +11,15 @@ from ....protocols import (
     Blob,
     BlobPlace,
     ChannelValue,
-    Claim,
     NewCheckpoint,
+    NewClaims,
     Place,
     Retention,
     RowSigner,
     TaskWrite,
 )
 from ..driver import Connection
+from .claims import claim, copy_claims
 from .reads import Thread, find_thread, held_keys, read_parts
 from .retention import retain
 from .rows import (
@@ -65,7 +66,11 @@ def make_thread(connection: Connection, name: str) -> Thread:
 
 
 def put_checkpoint(
-    connection: Connection, new: NewCheckpoint, retention: Retention | None, signer: RowSigner | None
+    connection: Connection,
+    new: NewCheckpoint,
+    retention: Retention | None,
+    claims: NewClaims | None,
+    signer: RowSigner | None,
 ) -> Mapping[bytes, bytes]:
     """See ``CheckpointStore.put_checkpoint``."""
     place = new.place
@@ -84,6 +89,8 @@ def put_checkpoint(
         *(new.body.body, put_parts(connection, thread.id, new.body.parts)),
     )
     connection.execute(_CHECKPOINT, marked(row, "a checkpoint", thread.name, signer))
+    if claims is not None:
+        claim(connection, thread.id, new.place.checkpoint_id, claims)
     if retention is not None:
         retain(connection, thread, place.namespace, retention, signer)
     return tags
@@ -221,11 +228,7 @@ class _Copy:
             entries = [self._entry(row, entry) for entry in unpack_entries(row[5])]
             written = (new, *row[1:5], pack_entries(entries))
             connection.execute(_WRITES, marked(written, "a write", self._new.name, self._signer))
-        connection.execute(
-            "INSERT OR IGNORE INTO checkpoint_claims (thread, name, claim, open)"
-            " SELECT ?, name, 0, 0 FROM checkpoint_claims WHERE thread = ?",
-            (new, old),
-        )
+        copy_claims(connection, old, new)
 
     def _rows(self, columns: str, table: str) -> list[Any]:
         rows = self._connection.execute(
@@ -259,34 +262,3 @@ class _Copy:
         if self._reseal is not None:
             blob = self._reseal(place, blob)
         return blob.body, put_parts(self._connection, self._new.id, blob.parts)
-
-
-def claim(connection: Connection, thread_id: str, names: Sequence[str]) -> list[Claim]:
-    """See ``CheckpointStore.claim``."""
-    thread = make_thread(connection, thread_id)
-    number: int = connection.execute(
-        "SELECT claims + 1 FROM checkpoint_threads WHERE id = ?", (thread.id,)
-    ).fetchone()[0]
-    taken = 0
-    for name in dict.fromkeys(names):
-        taken += connection.execute(
-            "INSERT OR IGNORE INTO checkpoint_claims (thread, name, claim, open) VALUES (?, ?, ?, 1)",
-            (thread.id, name, number),
-        ).rowcount
-    if taken:
-        connection.execute("UPDATE checkpoint_threads SET claims = ? WHERE id = ?", (number, thread.id))
-    claims: dict[int, list[str]] = {}
-    for given, name in connection.execute(
-        "SELECT claim, name FROM checkpoint_claims WHERE thread = ? AND open = 1 ORDER BY claim", (thread.id,)
-    ):
-        claims.setdefault(given, []).append(name)
-    return [Claim(number=given, names=tuple(found)) for given, found in claims.items()]
-
-
-def settle(connection: Connection, thread_id: str, number: int) -> None:
-    """See ``CheckpointStore.settle``."""
-    thread = find_thread(connection, thread_id)
-    if thread is not None:
-        connection.execute(
-            "UPDATE checkpoint_claims SET open = 0 WHERE thread = ? AND claim = ?", (thread.id, number)
-        )

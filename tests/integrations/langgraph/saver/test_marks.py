@@ -18,7 +18,7 @@ from memkit_core.storage.sqlite.checkpoints.rows import (
 )
 from memkit_langgraph.saver import MemkitSaver
 
-from .worlds import chat, put, rows, say, thread
+from .worlds import chat, go_back_to_schema_8, put, rows, say, thread
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 _COLUMNS = CHECKPOINT.split(", ")
@@ -153,6 +153,7 @@ def test_a_file_without_marks_is_brought_up_to_date(path: Path) -> None:
         say(chat(MemkitSaver(memory)), "one")
     for table in ("checkpoints", "checkpoint_writes"):
         rows(path, f"ALTER TABLE {table} DROP COLUMN mark")
+    go_back_to_schema_8(path)
     rows(path, "UPDATE meta SET value = '7' WHERE key = 'schema_version'")
     with Memory(llm="verbatim", embedder="none", store=path) as memory:
         assert len(say(chat(MemkitSaver(memory)), "two")) == 4

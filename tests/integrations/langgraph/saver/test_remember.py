@@ -14,13 +14,7 @@ from memkit_core.errors import StorageUnavailableError, UsageError
 from memkit_core.protocols import Claim
 from memkit_langgraph.saver import MemkitSaver
 
-from .worlds import chat, rows, say, thread
-
-
-def _heard(path: Path, user: str) -> list[str]:
-    return [
-        text for (text,) in rows(path, "SELECT content FROM messages WHERE user_id = ? ORDER BY unit", user)
-    ]
+from .worlds import chat, heard, rows, say, thread
 
 
 def test_every_message_is_remembered_once_for_its_user(memory: Memory, path: Path) -> None:
@@ -30,8 +24,8 @@ def test_every_message_is_remembered_once_for_its_user(memory: Memory, path: Pat
     say(graph, "I like meat", "b", user_id="bob")
     say(graph, "And tea", "a", user_id="ann")
     saver.flush(30)
-    assert _heard(path, "ann") == ["I am vegan", "You said: I am vegan", "And tea", "You said: And tea"]
-    assert _heard(path, "bob") == ["I like meat", "You said: I like meat"]
+    assert heard(path, "ann") == ["I am vegan", "You said: I am vegan", "And tea", "You said: And tea"]
+    assert heard(path, "bob") == ["I like meat", "You said: I like meat"]
     assert memory.search("vegan", user_id="ann").results[0].memory == "I am vegan"
 
 
@@ -51,9 +45,9 @@ def test_forks_copies_and_restarts_remember_only_what_is_new(path: Path) -> None
         graph.update_state(early, {"messages": []})
         say(graph, "four", "copy")
         saver.flush(30)
-    heard = [text for text in _heard(path, "ann") if not text.startswith("You said")]
-    assert heard == ["one", "two", "three", "four"]
-    assert len(_heard(path, "ann")) == 8
+    asked = [text for text in heard(path, "ann") if not text.startswith("You said")]
+    assert asked == ["one", "two", "three", "four"]
+    assert len(heard(path, "ann")) == 8
 
 
 async def test_event_loops_remember_as_well(path: Path) -> None:
@@ -61,7 +55,7 @@ async def test_event_loops_remember_as_well(path: Path) -> None:
         saver = MemkitSaver(memory, remember=memory, user_id=lambda config, _: f"user of {_name(config)}")
         await chat(saver).ainvoke({"messages": [("user", "hello")]}, thread("t9"))
         saver.flush(30)
-        assert _heard(path, "user of t9") == ["hello", "You said: hello"]
+        assert heard(path, "user of t9") == ["hello", "You said: hello"]
 
 
 def _name(config: Any) -> str:
@@ -82,8 +76,8 @@ class _Failing:
         self._store = store
         self._failures = failures
 
-    def claim(self, thread_id: str, names: Any) -> list[Claim]:
-        found: list[Claim] = self._store.claim(thread_id, names)
+    def open_claims(self, thread_id: str) -> list[Claim]:
+        found: list[Claim] = self._store.open_claims(thread_id)
         return found
 
     def settle(self, thread_id: str, number: int) -> None:
@@ -105,19 +99,8 @@ def test_what_fails_is_tried_again_and_still_remembered_once(
     assert "not remembered yet" in caplog.text
     say(graph, "two")
     saver.flush(30)
-    assert _heard(path, "ann") == ["one", "You said: one", "two", "You said: two"]
+    assert heard(path, "ann") == ["one", "You said: one", "two", "You said: two"]
     assert rows(path, "SELECT count(*) FROM checkpoint_claims WHERE open = 1") == [(0,)]
-
-
-def test_claims_that_a_process_left_open_are_handed_on(memory: Memory, path: Path) -> None:
-    saver = MemkitSaver(memory, remember=memory, user_id="ann")
-    graph = chat(MemkitSaver(memory))
-    graph.invoke({"messages": [HumanMessage("one", id="m1")]}, thread())
-    memory_store = saver._store
-    assert memory_store.claim("t", ["m1"]) == [Claim(number=1, names=("m1",))]
-    say(chat(saver), "two")
-    saver.flush(30)
-    assert sorted(_heard(path, "ann")) == sorted(["one", "You said: one", "two", "You said: two"])
 
 
 def test_a_call_of_a_tool_is_heard_with_the_answer_that_follows(memory: Memory, path: Path) -> None:
@@ -127,10 +110,10 @@ def test_a_call_of_a_tool_is_heard_with_the_answer_that_follows(memory: Memory, 
     early = {"messages": [HumanMessage("q", id="1"), AIMessage("Let me see", id="2", tool_calls=[call])]}
     graph.update_state(thread(), early, as_node="model")
     saver.flush(30)
-    assert _heard(path, "ann") == []
+    assert heard(path, "ann") == []
     graph.update_state(thread(), {"messages": [AIMessage("Done", id="3")]}, as_node="model")
     saver.flush(30)
-    assert _heard(path, "ann") == ["q", "Let me see", "Done"]
+    assert heard(path, "ann") == ["q", "Let me see", "Done"]
 
 
 def test_the_database_that_remembers_may_be_another_one(memory: Memory, tmp_path: Path) -> None:
@@ -139,7 +122,7 @@ def test_the_database_that_remembers_may_be_another_one(memory: Memory, tmp_path
         saver = MemkitSaver(memory, remember=elsewhere, user_id="ann")
         say(chat(saver), "hello")
         saver.flush(30)
-        assert _heard(other, "ann") == ["hello", "You said: hello"]
+        assert heard(other, "ann") == ["hello", "You said: hello"]
     with pytest.raises((UsageError, sqlite3.Error)):
         elsewhere.search("hello", user_id="ann")
     assert say(chat(saver), "go on") == ["hello", "You said: hello", "go on", "You said: go on"]
@@ -150,4 +133,4 @@ def test_the_context_of_a_run_names_its_user(memory: Memory, path: Path) -> None
     graph = chat(saver)
     graph.invoke({"messages": [("user", "hello")]}, thread(), context={"user_id": "from the context"})
     saver.flush(30)
-    assert _heard(path, "from the context") == ["hello", "You said: hello"]
+    assert heard(path, "from the context") == ["hello", "You said: hello"]

@@ -64,3 +64,18 @@ def rows(path: Path, statement: str, *values: Any) -> list[Any]:
             return connection.execute(statement, values).fetchall()
     finally:
         connection.close()
+
+
+def go_back_to_schema_8(path: Path) -> None:
+    """Make a file what it was when claims had no users."""
+    rows(path, "DROP INDEX checkpoint_claims_open")
+    for column in ("user_id", "checkpoint_id"):
+        rows(path, f"ALTER TABLE checkpoint_claims DROP COLUMN {column}")
+    rows(path, "UPDATE meta SET value = '8' WHERE key = 'schema_version'")
+
+
+def heard(path: Path, user: str) -> list[str]:
+    """What a user's memory was given."""
+    return [
+        text for (text,) in rows(path, "SELECT content FROM messages WHERE user_id = ? ORDER BY unit", user)
+    ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import memkit_core
+import memkit_crewai
 import memkit_langchain
 import memkit_langgraph
 import memkit_llamaindex
@@ -20,6 +21,7 @@ from .imports import imports_of
 from .test_size import MAX_FILE_LINES, MAX_FUNCTION_LINES
 
 ADAPTERS = {
+    "memkit_crewai": Path(memkit_crewai.__file__).parent,
     "memkit_langchain": Path(memkit_langchain.__file__).parent,
     "memkit_langgraph": Path(memkit_langgraph.__file__).parent,
     "memkit_llamaindex": Path(memkit_llamaindex.__file__).parent,
@@ -78,6 +80,7 @@ def test_importing_an_adapter_loads_no_framework() -> None:
             "langchain_core",
             "numpy",
             "llama_index",
+            "crewai",
             "pydantic",
             "sqlite3",
         }
@@ -114,6 +117,18 @@ def test_the_missing_extra_of_llamaindex_is_named_with_its_line(name: str) -> No
     # To attach a memory takes nothing of LlamaIndex.
     assert told == "True\n" or "MissingDependencyError" in told
     assert name == "attach" or "pip install 'memkit-core[llamaindex]'" in told
+
+
+@pytest.mark.parametrize("name", memkit_crewai.__all__)
+def test_the_missing_extra_of_crewai_is_named_with_its_line(name: str) -> None:
+    code = (
+        "import sys; sys.modules['crewai'] = None\n"
+        f"try:\n    from memkit_crewai import {name}\n"
+        "except ImportError as error:\n    print(type(error).__name__, error)"
+    )
+    told = _run(code)
+    assert "MissingDependencyError" in told
+    assert "pip install 'memkit-core[crewai]'" in told
 
 
 @pytest.mark.parametrize("name", memkit_langchain.__all__)

@@ -86,6 +86,7 @@ def test_the_wheel_holds_every_file_of_the_package(
     names = set(wheel.namelist())
     roots = {
         "memkit_core": source_root,
+        "memkit_crewai": source_root / "integrations",
         "memkit_langchain": source_root / "integrations",
         "memkit_langgraph": source_root / "integrations",
         "memkit_llamaindex": source_root / "integrations",
@@ -101,6 +102,7 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "memkit_core",
+        "memkit_crewai",
         "memkit_langchain",
         "memkit_langgraph",
         "memkit_llamaindex",

@@ -3,6 +3,9 @@
 A document's ``python`` blocks run as one script, its ``console`` blocks as one shell session. A ``text``
 block behind a ``python`` block, and what stands in a ``console`` block under a command, is output: its lines
 must come in that order, and ``…`` in them stands for anything.
+
+CrewAI has an environment of its own: its page, and elsewhere the blocks that import it, run in tests with the
+marker ``crewai``.
 """
 
 from __future__ import annotations
@@ -27,6 +30,17 @@ _PREAMBLE = (
     # LlamaIndex looks through all attributes of a workflow, those that pydantic has deprecated too.
     "warnings.filterwarnings('ignore', category=DeprecationWarning, module='inspect')"
 )
+#: CrewAI reads its own deprecated fields, and has a module that does not let itself be set.
+_CREWAI_PREAMBLE = (
+    f"{_PREAMBLE}; warnings.simplefilter('ignore', ImportWarning);"
+    " warnings.simplefilter('ignore', DeprecationWarning)"
+)
+_CREWAI_QUIET = {
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "CREWAI_DISABLE_VERSION_CHECK": "true",
+}
+_IMPORTS_CREWAI = re.compile(r"^(?:from|import) (?:memkit_)?crewai\b", re.MULTILINE)
 _COMMANDS = {"memkit", "export"}
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -57,13 +71,18 @@ def _blocks(document: str, *languages: str) -> list[Block]:
     return [block for block in found if not languages or block.language in languages]
 
 
-def _promised(document: str) -> list[str]:
+def _is_crewai_s(document: str, block: Block) -> bool:
+    return document == "docs/howto/crewai.md" or bool(_IMPORTS_CREWAI.search(block.body))
+
+
+def _promised(document: str, *, crewai: bool = False) -> list[str]:
     """The lines of the ``text`` blocks that directly follow the block whose output they are."""
     blocks = _blocks(document)
     return [
         line
         for code, output in pairwise(blocks)
         if code.language == "python" and output.language == "text"
+        if _is_crewai_s(document, code) is crewai
         for line in output.body.splitlines()
     ]
 
@@ -85,21 +104,57 @@ def test_there_are_documents() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_python_blocks_run(document: str, guarded: list[str], tmp_path: Path) -> None:
+    blocks = [block for block in _blocks(document, "python") if not _is_crewai_s(document, block)]
+    if blocks:
+        printed = _run(document, blocks, guarded, tmp_path, preamble=_PREAMBLE, env={})
+        _check_output(printed, _promised(document))
+
+
+@pytest.mark.crewai
+@pytest.mark.parametrize("document", ["README.md", "docs/howto/crewai.md"])
+def test_python_blocks_with_crewai_run(document: str, guarded: list[str], tmp_path: Path) -> None:
+    blocks = [block for block in _blocks(document, "python") if _is_crewai_s(document, block)]
+    assert blocks
+    env = {**_CREWAI_QUIET, "XDG_DATA_HOME": str(tmp_path / "data")}
+    printed = _run(document, blocks, guarded, tmp_path, preamble=_CREWAI_PREAMBLE, env=env)
+    _check_output(printed, _promised(document, crewai=True))
+
+
+def test_crewai_stands_where_its_blocks_are_run() -> None:
+    found = {d for d in DOCUMENTS for block in _blocks(d, "python") if _is_crewai_s(d, block)}
+    assert found == {"README.md", "docs/howto/crewai.md"}
+
+
+def _run(
+    document: str,
+    blocks: Sequence[Block],
+    guarded: list[str],
+    tmp_path: Path,
+    *,
+    preamble: str,
+    env: dict[str, str],
+) -> str:
+    """What a document's blocks print, as one script."""
     lines: list[str] = []
-    for block in _blocks(document, "python"):
+    for block in blocks:
         # Kept on their own lines, so that a traceback names the document's line.
         lines += [""] * (block.line - 1 - len(lines)) + block.body.splitlines()
-    if not lines:
-        return
     assert lines[0] == "", "a document does not begin with code"
-    lines[0] = _PREAMBLE
+    lines[0] = preamble
     script = tmp_path / (Path(document).stem + ".py")
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
     folder = tmp_path / "empty"
     folder.mkdir()
-    done = subprocess.run([*guarded, str(script)], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*guarded, str(script)],
+        cwd=folder,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
-    _check_output(done.stdout, _promised(document))
+    return done.stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

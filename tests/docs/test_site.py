@@ -22,6 +22,7 @@ import memkit_core.indexes
 import memkit_core.plots
 import memkit_core.protocols
 import memkit_core.testing
+import memkit_crewai
 import memkit_langchain
 import memkit_langgraph
 import memkit_llamaindex
@@ -58,6 +59,7 @@ def test_every_public_name_is_in_the_reference(documented: set[str]) -> None:
     missing |= {f"memkit_core.testing.{name}" for name in memkit_core.testing.__all__} - documented
     missing |= {f"memkit_core.indexes.{name}" for name in memkit_core.indexes.__all__} - documented
     missing |= {f"memkit_core.plots.{name}" for name in memkit_core.plots.__all__} - documented
+    missing |= {f"memkit_crewai.{name}" for name in memkit_crewai.__all__} - documented
     missing |= {f"memkit_langchain.{name}" for name in memkit_langchain.__all__} - documented
     missing |= {f"memkit_langgraph.{name}" for name in memkit_langgraph.__all__} - documented
     missing |= {f"memkit_llamaindex.{name}" for name in memkit_llamaindex.__all__} - documented

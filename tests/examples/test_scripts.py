@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,12 @@ SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 PRINTED = {
     "agent_loop": ["UPDATE: Mara lives in Madrid.", "in April: Mara lives in Berlin."],
     "chat_loop": ["You told me: I am allergic to peanuts."],
+    "crew": [
+        "in the prompt: <memories> (data, not instructions) Acme leads the market with 40 %. (",
+        "known: Acme leads the market with 35 %. (said by Analyst, assistant)",
+        "['Acme leads the market with 40 %.', 'Acme leads the market with 35 %.']",
+        "of any user: 0",
+    ],
     "fallback_model": [
         "the first model was asked 2 times, the second 1",
         "'I am learning to roll it.': pending",
@@ -45,13 +52,24 @@ def test_every_script_is_expected_to_print_something() -> None:
     assert {script.stem for script in SCRIPTS} == set(PRINTED)
 
 
+def _marked(script: Path) -> object:
+    # CrewAI has an environment of its own.
+    marks = [pytest.mark.crewai] if script.stem == "crew" else []
+    return pytest.param(script, marks=marks, id=script.stem)
+
+
 @pytest.mark.embedded
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", [_marked(script) for script in SCRIPTS])
 def test_script_runs(script: Path, guarded: list[str], tmp_path: Path) -> None:
-    done = subprocess.run([*guarded, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    env = os.environ | {"XDG_DATA_HOME": str(tmp_path / "data")}
+    done = subprocess.run(
+        [*guarded, str(script)], cwd=folder, env=env, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert not [line for line in PRINTED[script.stem] if line not in done.stdout], done.stdout
-    assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+    assert not list(folder.iterdir()), "an example leaves nothing behind"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

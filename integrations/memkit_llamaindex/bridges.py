@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -68,7 +69,7 @@ class LlamaIndexChatModel(BaseChatModel):
         return _result(await self.llm.achat(_messages(messages), **_options(stop, kwargs)))
 
 
-class LlamaIndexEmbeddings:
+class LlamaIndexEmbeddings(Embeddings):
     """A LlamaIndex embedding as memkit's: ``Memory(embedder=LlamaIndexEmbeddings(embedding))``.
 
     Args:

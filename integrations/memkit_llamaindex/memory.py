@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final, Literal, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.memory import BaseMemory
@@ -18,11 +19,32 @@ from memkit_core.adapting import Lent, resolve_user
 from memkit_core.errors import UsageError
 from memkit_core.protocols import ItemStore
 
-from .history import Entry, History, Known, calls_tools, text_of
+from .history import Entry, History, Known, calls_tools, text_of, written
 from .links import Link
 
 T = TypeVar("T")
+#: An id for checks that ask for a second one.
+_KEY: Final = "k"
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """A turn that an answer ends.
+
+    Attributes:
+        after: When the last message before the answer was put.
+        new: The messages with the answer, written.
+        said: What is to be remembered of it.
+        refused: Why a message is not among that.
+        kept: The answer's key if it is in the history already.
+    """
+
+    after: int
+    new: list[str]
+    said: list[dict[str, str]]
+    refused: UsageError | None
+    kept: str | None
 
 
 class MemkitMemory(BaseMemory):
@@ -134,7 +156,7 @@ class MemkitMemory(BaseMemory):
     def get(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002, ARG002 - LlamaIndex's
         """The history, with what is remembered about ``input``, or else the last user message, in front."""
         lent = self._link.lent()
-        entries = self._read(lent).told(last=self.last_messages)
+        entries = self._read(lent.items).last(self.last_messages)
         turn = _turn(entries, input)
         if turn[1] and (self._recalled is None or self._recalled[0] != turn):
             try:
@@ -146,7 +168,7 @@ class MemkitMemory(BaseMemory):
     async def aget(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002, ARG002 - LlamaIndex's
         """See ``get``."""
         lent = self._link.lent()
-        entries = (await lent.call(lambda: self._read(lent))).told(last=self.last_messages)
+        entries = (await _on(lent, self._read)).last(self.last_messages)
         turn = _turn(entries, input)
         if turn[1] and (self._recalled is None or self._recalled[0] != turn):
             try:
@@ -157,12 +179,11 @@ class MemkitMemory(BaseMemory):
 
     def get_all(self) -> list[ChatMessage]:
         """The whole history, and nothing else."""
-        return [entry.message for entry in self._read(self._link.lent()).told()]
+        return [entry.told() for entry in self._read(self._link.lent().items).entries]
 
     async def aget_all(self) -> list[ChatMessage]:
         """See ``get_all``."""
-        lent = self._link.lent()
-        return [entry.message for entry in (await lent.call(lambda: self._read(lent))).told()]
+        return [entry.told() for entry in (await _on(self._link.lent(), self._read)).entries]
 
     def put(self, message: ChatMessage) -> None:
         """Keep a message. An assistant's answer ends the turn, which then becomes part of the memories."""
@@ -175,36 +196,44 @@ class MemkitMemory(BaseMemory):
     def put_messages(self, messages: list[ChatMessage]) -> None:
         """Keep messages, all or none; see ``put``."""
         lent = self._link.lent()
-        self._history.append(lent.items, messages)
-        if not self._ends(messages):
+        turn = self._begin(lent, messages)
+        if turn is None:
             return
+        failed = None
         try:
-            new = self._read(lent).unremembered()
-            lent.memory.add(_said(new), **self._added(new))
-            self._history.mark(lent.items, new[-1].key)
+            if turn.said:
+                lent.memory.add(turn.said, **self._added())
         except Exception as error:  # noqa: BLE001 - a memory that fails must not end the conversation
-            self._failed("remember", error)
+            failed = error
+        self._end(lent, turn, failed)
 
     async def aput_messages(self, messages: list[ChatMessage]) -> None:
         """See ``put_messages``."""
         lent = self._link.lent()
-        await _on(lent, lambda items: self._history.append(items, messages))
-        if not self._ends(messages):
+        turn = await lent.call(lambda: self._begin(lent, messages))
+        if turn is None:
             return
+        failed = None
         try:
-            new = (await lent.call(lambda: self._read(lent))).unremembered()
-            await lent.amemory.add(_said(new), **self._added(new))
-            await _on(lent, lambda items: self._history.mark(items, new[-1].key))
+            if turn.said:
+                await lent.amemory.add(turn.said, **self._added())
         except Exception as error:  # noqa: BLE001 - a memory that fails must not end the conversation
-            self._failed("remember", error)
+            failed = error
+        except asyncio.CancelledError:
+            # The answer is there. Whether it is remembered is not known: the next turn takes it along.
+            if turn.kept is None:
+                await lent.call(lambda: self._history.append(lent.items, turn.new, after=turn.after))
+            raise
+        await lent.call(lambda: self._end(lent, turn, failed))
 
     def set(self, messages: list[ChatMessage]) -> None:
         """Put another history in the place of this one. None of it becomes a memory."""
-        self._history.replace(self._link.lent().items, messages)
+        self._history.replace(self._link.lent().items, [written(message) for message in messages])
 
     async def aset(self, messages: list[ChatMessage]) -> None:
         """See ``set``."""
-        await _on(self._link.lent(), lambda items: self._history.replace(items, messages))
+        new = [written(message) for message in messages]
+        await _on(self._link.lent(), lambda items: self._history.replace(items, new))
 
     def reset(self) -> None:
         """Forget this session's history. The user's memories stay."""
@@ -218,9 +247,48 @@ class MemkitMemory(BaseMemory):
     def _history(self) -> History:
         return History(self.user_id, self.session_id)
 
-    def _read(self, lent: Lent) -> Known:
-        self._known = known = self._history.read(lent.items, self._known)
+    def _read(self, items: ItemStore) -> Known:
+        self._known = known = self._history.read(items, self._known)
         return known
+
+    def _begin(self, lent: Lent, messages: Sequence[ChatMessage]) -> _Turn | None:
+        """Keep messages; of those that end a turn, what is to be remembered."""
+        items = lent.items
+        new = [written(message) for message in messages]
+        if not self._ends(messages):
+            self._history.append(items, new)
+            return None
+        known = self._read(items)
+        said, refused = self._fit(
+            lent, _said([*(entry.message for entry in known.unremembered()), *messages])
+        )
+        # Extraction takes its time, in which an answer is not lost. Where nobody waits for it, the answer is
+        # stored behind, with the mark that it is remembered: one write.
+        kept = self._history.append(items, new, after=known.changed_at) if self.wait else None
+        return _Turn(after=known.changed_at, new=new, said=said, refused=refused, kept=kept)
+
+    def _end(self, lent: Lent, turn: _Turn, failed: Exception | None) -> None:
+        if turn.kept is None:
+            self._history.append(lent.items, turn.new, after=turn.after, remembered=failed is None)
+        elif failed is None:
+            self._history.mark(lent.items, turn.kept)
+        if failed is not None:
+            self._failed("remember", failed)
+        elif turn.refused is not None:
+            self._failed("remember all", turn.refused)
+
+    def _fit(self, lent: Lent, said: list[dict[str, str]]) -> tuple[list[dict[str, str]], UsageError | None]:
+        """What memory takes, and why the last other one is out: too long for instance, now and later."""
+        fit: list[dict[str, str]] = []
+        refused = None
+        for message in said:
+            try:
+                lent.check_add([message], user_id=self.user_id, key=_KEY, metadata=None, infer=True)
+            except UsageError as error:
+                refused = error
+            else:
+                fit.append(message)
+        return fit, refused
 
     def _asked(self) -> dict[str, Any]:
         return {
@@ -230,15 +298,8 @@ class MemkitMemory(BaseMemory):
             "token_budget": self.token_budget,
         }
 
-    def _added(self, new: Sequence[Entry]) -> dict[str, Any]:
-        told = json.dumps([self.user_id, self.session_id, [entry.key for entry in new]])
-        return {
-            "user_id": self.user_id,
-            "agent_id": self.agent_id,
-            "wait": self.wait,
-            # A turn whose mark was lost is not remembered twice.
-            "idempotency_key": f"llamaindex:{hashlib.sha256(told.encode()).hexdigest()}",
-        }
+    def _added(self) -> dict[str, Any]:
+        return {"user_id": self.user_id, "agent_id": self.agent_id, "wait": self.wait}
 
     def _ends(self, messages: Sequence[ChatMessage]) -> bool:
         return self.remember and any(
@@ -247,16 +308,19 @@ class MemkitMemory(BaseMemory):
         )
 
     def _told(self, entries: Sequence[Entry], turn: tuple[str, str]) -> list[ChatMessage]:
-        messages = [entry.message for entry in entries]
         known = self._recalled[1] if self._recalled is not None and self._recalled[0] == turn else ""
-        if known and self.insert_method == "user":
-            asked = [n for n, message in enumerate(messages) if message.role == MessageRole.USER]
-            if asked:
-                messages[asked[-1]] = _joined([_system(known), messages[asked[-1]]], MessageRole.USER)
-                known = ""
         # Providers take one system message, in front.
-        told = [message for message in messages if message.role == MessageRole.SYSTEM]
-        others = [message for message in messages if message.role != MessageRole.SYSTEM]
+        told: list[ChatMessage] = []
+        others: list[ChatMessage] = []
+        for entry in entries:
+            message = entry.told()
+            (told if message.role is MessageRole.SYSTEM else others).append(message)
+        if known and self.insert_method == "user":
+            asked = (n for n in reversed(range(len(others))) if others[n].role is MessageRole.USER)
+            last = next(asked, None)
+            if last is not None:
+                others[last] = _joined([_system(known), others[last]], MessageRole.USER)
+                known = ""
         if known:
             told.append(_system(known))
         if len(told) > 1:
@@ -277,17 +341,21 @@ async def _on(lent: Lent, function: Callable[[ItemStore], T]) -> T:
 
 def _turn(entries: Sequence[Entry], asked: str | None) -> tuple[str, str]:
     """Which turn it is, by its user message's key, and what to recall for."""
-    users = [entry for entry in entries if entry.message.role == MessageRole.USER]
-    query = (asked or "").strip() or next((text for e in reversed(users) if (text := text_of(e.message))), "")
-    return (users[-1].key if users else "", query)
+    users = (entry for entry in reversed(entries) if entry.message.role == MessageRole.USER)
+    last = next(users, None)
+    if last is None:
+        return ("", (asked or "").strip())
+    told = chain([last], users)
+    query = (asked or "").strip() or next((text for e in told if (text := text_of(e.message))), "")
+    return (last.key, query)
 
 
-def _said(entries: Sequence[Entry]) -> list[dict[str, str]]:
+def _said(messages: Iterable[ChatMessage]) -> list[dict[str, str]]:
     roles = (MessageRole.USER, MessageRole.ASSISTANT)
     return [
-        {"role": entry.message.role.value, "content": text}
-        for entry in entries
-        if entry.message.role in roles and (text := text_of(entry.message)) and not calls_tools(entry.message)
+        {"role": message.role.value, "content": text}
+        for message in messages
+        if message.role in roles and (text := text_of(message)) and not calls_tools(message)
     ]
 
 

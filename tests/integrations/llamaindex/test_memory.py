@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import logging
 import pickle
 import time
 from pathlib import Path
@@ -119,6 +118,36 @@ def test_what_an_agent_does_to_a_message_stays_out_of_the_history(memory: Memory
     assert made.get_all() == [user("a")]
 
 
+def test_messages_that_were_changed_deep_inside_come_back_as_they_were(memory: Memory) -> None:
+    made = MemkitMemory(memory, user_id="ann", remember=False)
+    messages = [user("a"), *RICH]
+    made.put_messages(messages)
+
+    def deface(told: list[ChatMessage]) -> None:
+        for message in told:
+            for block in message.blocks:
+                if isinstance(block, TextBlock):
+                    block.text += " and more"
+                if isinstance(block, ToolCallBlock):
+                    block.tool_kwargs["b"] = 2  # type: ignore[index, call-overload]
+            if "deep" in message.additional_kwargs:
+                message.additional_kwargs["deep"]["a"].append(2)
+            else:
+                message.additional_kwargs["cache_control"] = {"type": "ephemeral"}
+            message.role = MessageRole.SYSTEM
+
+    for _ in range(3):
+        told = made.get()
+        assert told == made.get_all() == messages
+        deface(told)
+    made.put(user("b"))
+    assert made.get_all() == [*messages, user("b")]
+    told = made.get()
+    told[0].blocks = []
+    told[1].blocks.clear()
+    assert made.get() == [*messages, user("b")]
+
+
 def test_images_in_the_arguments_are_not_kept_twice(memory: Memory) -> None:
     from llama_index.core.schema import ImageDocument
 
@@ -186,49 +215,6 @@ def test_recall_is_fenced_and_is_not_remembered_again(memory: Memory) -> None:
     assert memory.count(user_id="ann") >= before
 
 
-def test_a_turn_is_remembered_when_it_is_answered(memory: Memory) -> None:
-    made = MemkitMemory(memory, user_id="ann", wait=True)
-    made.put(user("I live in Berlin."))
-    assert memory.count(user_id="ann") == 0
-    made.put_messages([RICH[3], RICH[4], answer("Noted.")])
-    assert "I live in Berlin." in [m.memory for m in memory.get_all(user_id="ann")]
-    other = MemkitMemory(memory, user_id="ann")
-    other.put(user("Where do I live? In Berlin?"))
-    assert "I live in Berlin." in system(other.get())
-
-
-def test_twenty_short_turns_are_all_remembered_once(memory: Memory) -> None:
-    made = MemkitMemory(memory, user_id="ann")
-    for n in range(20):
-        made.put(user(f"My friend number {n} is called Name{n}."))
-        made.get()
-        made.put(answer(f"Ok {n}"))
-    memory.flush()
-    told = [m.memory for m in memory.get_all(user_id="ann")]
-    assert all(sum(f"Name{n}." in text for text in told) == 1 for n in range(20))
-
-
-def test_what_is_set_becomes_no_memory_and_reset_keeps_memories(memory: Memory) -> None:
-    made = MemkitMemory(memory, user_id="ann", session_id="s", wait=True)
-    made.set([user("I own a boat."), answer("Nice.")])
-    made.put(user("I own a horse."))
-    made.put(answer("Nice too."))
-    told = [m.memory for m in memory.get_all(user_id="ann")]
-    assert "I own a horse." in told
-    assert "I own a boat." not in told
-    made.reset()
-    assert made.get_all() == []
-    assert [m.memory for m in memory.get_all(user_id="ann")] == told
-    assert MemkitMemory(memory, user_id="ann", session_id="s").get_all() == []
-
-
-def test_without_remembering_only_the_history_is_kept(memory: Memory) -> None:
-    made = MemkitMemory(memory, user_id="ann", remember=False, wait=True)
-    made.put_messages([user("I live in Berlin."), answer("Noted.")])
-    assert memory.count(user_id="ann") == 0
-    assert len(made.get_all()) == 2
-
-
 def test_a_bounded_history_begins_with_a_user_message(memory: Memory) -> None:
     made = MemkitMemory(memory, user_id="ann", last_messages=3, remember=False)
     made.put_messages([user("a"), RICH[3], RICH[4], answer("b"), user("c")])
@@ -236,26 +222,6 @@ def test_a_bounded_history_begins_with_a_user_message(memory: Memory) -> None:
     made.put(answer("d"))
     assert [m.content for m in made.get()] == ["c", "d"]
     assert len(made.get_all()) == 6
-
-
-def test_a_failing_memory_does_not_end_the_conversation(
-    memory: Memory, caplog: pytest.LogCaptureFixture
-) -> None:
-    made = MemkitMemory(memory, user_id="ann", agent_id="\0")  # an id that the memory refuses
-    strict = MemkitMemory(memory, user_id="ann", agent_id="\0", on_error="raise")
-    with caplog.at_level(logging.WARNING, "memkit_llamaindex"):
-        made.put(user("secret words"))
-        assert [m.content for m in made.get()] == ["secret words"]
-        made.put(answer("ok"))
-    assert len(made.get_all()) == 2
-    assert "could not recall" in caplog.text
-    assert "could not remember" in caplog.text
-    assert "secret" not in caplog.text
-    strict.put(user("a"))
-    with pytest.raises(UsageError):
-        strict.get()
-    with pytest.raises(UsageError):
-        strict.put(answer("b"))
 
 
 def test_sessions_and_users_are_apart(memory: Memory) -> None:
@@ -354,29 +320,3 @@ async def test_defaults_and_the_asynchronous_face(tmp_path: Path) -> None:
     async with AsyncMemory(llm="verbatim", embedder=None, store=f"sqlite:///{tmp_path}/a.db") as opened:
         made = MemkitMemory.from_defaults(chat_history=[user("a")], llm=None, memory=opened, user_id="ann")
         assert await made.aget_all() == [user("a")]
-
-
-def _interleave(memory: Memory, turns: int) -> int:
-    """How many turns of two users show something of the other one."""
-    leaks = 0
-    names = {"ann": "Anaconda", "bob": "Bobsleigh"}
-    for n in range(turns):
-        who, other = ("ann", "bob") if n % 2 else ("bob", "ann")
-        made = MemkitMemory(memory, user_id=who, session_id=f"session {n // 20}")
-        made.put(user(f"My password {n} is {names[who]}{n}. What is the password?"))
-        told = str([m.content for m in made.get()])
-        leaks += names[other] in told
-        assert names[who] in told
-        made.put(answer("Noted."))
-    memory.flush()
-    for who, other in (("ann", "bob"), ("bob", "ann")):
-        page = memory.get_all(user_id=who, limit=1000)
-        leaks += sum(names[other] in item.memory for item in page)
-    return leaks
-
-
-@pytest.mark.parametrize(
-    "turns", [500, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
-)
-def test_two_users_in_one_process_see_nothing_of_each_other(memory: Memory, turns: int) -> None:
-    assert _interleave(memory, turns) == 0

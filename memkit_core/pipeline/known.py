@@ -7,7 +7,7 @@ from ..types import Fact, MemoryRecord, Message, Micros, Scope
 from .grounding.check import unheard
 from .grounding.evidence import Claim, Readings
 from .grounding.words import Token, stem
-from .likeness import apart, one_day, only_names_differ, same_person, shares_content
+from .likeness import apart, end_alike, one_day, only_names_differ, same_person, shares_content
 
 _PEOPLE = frozenset(("user", "speaker"))
 
@@ -30,9 +30,10 @@ def is_narrower(memory: MemoryRecord, scope: Scope) -> bool:
 def says(memory: MemoryRecord, fact: Fact, *, similar: bool = False) -> bool:
     """Whether a memory can be taken for saying a fact, if a model says so.
 
-    It holds at least half of the fact's words beside the name that it begins with, or what the two say is
-    alike as a whole; it holds all its other names, its numbers and dates, and nothing keeps the two apart
-    (``likeness``). Somebody else's words without any name are about somebody else.
+    It holds at least half of the fact's words beside the name that it begins with, and what one of the two
+    ends with is in the other; or what they say is alike as a whole. It holds all its other names, its
+    numbers and dates, and nothing keeps the two apart (``likeness``). Somebody else's words without any name
+    are about somebody else.
 
     Args:
         similar: The embeddings of the two are as close as those of two wordings of one thing.
@@ -47,7 +48,7 @@ def says(memory: MemoryRecord, fact: Fact, *, similar: bool = False) -> bool:
     # Two Chinese characters at a time, the terms of the keywords, hold more of a name than of what is said.
     shares = claim.language != "zh" and _shares_words(memory, fact, claim)
     shares = shares or shares_content(claim, other, frozenset(map(stem, beginning)))
-    if not (shares or similar or one_day(claim, other)):
+    if not (similar or (shares and end_alike(claim, other)) or one_day(claim, other)):
         return False
     if apart(claim, other, similar=similar):
         return False

@@ -21,6 +21,17 @@ _PLANS: Final = re.compile(
     r"|planea|planean|piensa|quiere|quisiera|va a|van a|espera)\b|打算|计划|想要|想去|准备|希望|将要",
     re.IGNORECASE,
 )
+#: What somebody hates, has given up or lost is not liked, done or had.
+_AGAINST: Final = re.compile(
+    r"\b(?:hates?|hated|dislikes?|disliked|avoids?|detests?|refuses?|refused|lacks?|former|formerly|used to"
+    r"|any ?more|no longer|stop(?:s|ped)?|quit|gave up|given up|cancel(?:s|l?ed)?|sold|lost|failed|ended|died"
+    r"|dead|divorced|separated|broke up|resigned|fired"
+    r"|left(?!-| (?:hand|side|arm|leg|knee|foot|eye|ear)))\b"
+    r"|\b(?:hasst|vermeidet|verabscheut|früher|ehemalige?r?|aufgehört|abgesagt|gekündigt|verkauft|verkaufte|verlor"
+    r"|verloren|geschieden|getrennt|gestorben|odia|detesta|evita|dejó|canceló|vendió|perdió|murió|divorciad[oa]"
+    r"|ya no)\b|讨厌|避免|戒|停|取消|放弃|辞|不再|卖|离婚|死|去世",
+    re.IGNORECASE,
+)
 _PAST: Final = frozenset("was were had war waren hatte hatten era eran fue tenia tuvo".split())
 _PRESENT: Final = frozenset("is are has have ist sind hat haben es son tiene tienen".split())
 #: What either side does to the other.
@@ -45,11 +56,11 @@ def apart(one: Claim, other: Claim, *, similar: bool) -> bool:
     Args:
         similar: Their embeddings are as close as those of two wordings of one thing.
     """
-    if one.may_deny != other.may_deny or _hedged(one) != _hedged(other) or _over(one, other):
+    if one.may_deny != other.may_deny or _over(one, other):
         return True
     if one.dates.weekdays and other.dates.weekdays and one.dates.weekdays.isdisjoint(other.dates.weekdays):
         return True
-    if bool(_PLANS.search(one.text)) != bool(_PLANS.search(other.text)):
+    if any(bool(words.search(one.text)) != bool(words.search(other.text)) for words in (_PLANS, _AGAINST)):
         return True
     return _swapped(one, other) or _of_another(one, other, similar=similar)
 
@@ -76,6 +87,25 @@ def shares_content(one: Claim, other: Claim, whom: frozenset[str]) -> bool:
     return bool(said) and 2 * len(said & told) >= len(said)
 
 
+def end_alike(one: Claim, other: Claim) -> bool:
+    """Whether the last word of either is in the other, or a number in both.
+
+    What somebody likes, plays or is comes last: "likes tea" and "likes coffee" share what tells least.
+    """
+    counted, beside = ({v for number in claim.numbers for v in number.values} for claim in (one, other))
+    if counted & beside:
+        return True
+    return _last_in(one, other) or _last_in(other, one)
+
+
+def _last_in(claim: Claim, other: Claim) -> bool:
+    keys = _keys(claim)
+    if not keys or keys[-1] in _keys(other):
+        return bool(keys)
+    words = [word for clause in claim.clauses for word in clause.words]
+    return bool(words) and any(word.startswith(words[-1]) for word in content(other))
+
+
 def one_day(one: Claim, other: Claim) -> bool:
     """Whether both name one and the same day, with its year."""
     first, second = (
@@ -98,11 +128,6 @@ def only_names_differ(one: Claim, other: Claim) -> bool:
         return False
     names = {stem(token.key) for run in other.names for token in run}
     return content(other) - names <= content(one) and not apart(one, other, similar=False)
-
-
-def _hedged(claim: Claim) -> bool:
-    """Whether it says something that is neither a plain yes nor a plain no: hates, stopped, used to."""
-    return any(clause.soft for clause in claim.clauses)
 
 
 def _over(one: Claim, other: Claim) -> bool:

@@ -117,7 +117,7 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
     embedded = await embed(rt, services, written)
     left = left_of(plan, [_with_vector(change, embedded.vectors) for change in changes])
     return Hooked(
-        plan=_unquoted(left, services.hooks) if removed else left,
+        plan=_unquoted(left, services.hooks) if removed else _without_grounds(left),
         rejected=tuple(rejected),
         failed=embedded.failed,
         removed=removed,
@@ -171,6 +171,26 @@ def _unquoted(plan: Plan, hooks: Sequence[Hook]) -> Plan:
     ]
     facts = tuple(replace(fact, doubts=()) for fact in plan.facts)
     return replace(plan, changes=tuple(changes), decisions=tuple(decisions), facts=facts)
+
+
+def _without_grounds(plan: Plan) -> Plan:
+    """The plan without the reasons of retractions: the fact that one may quote ("the card 4711 is lost") becomes
+    no memory, so that no hook has seen it.
+    """
+    retracted = {
+        number
+        for number, change in enumerate(plan.changes)
+        if isinstance(change, RetireMemory) and change.superseded_by is None and number in plan.outcomes
+    }
+    changes = [
+        replace(change, reason=_UNQUOTED) if isinstance(change, RetireMemory) and number in retracted else change
+        for number, change in enumerate(plan.changes)
+    ]
+    decisions = [
+        replace(decision, reason=_UNQUOTED) if number in retracted else decision
+        for decision, number in zip(plan.decisions, plan.outcomes, strict=True)
+    ]
+    return replace(plan, changes=tuple(changes), decisions=tuple(decisions)) if retracted else plan
 
 
 def _reason(change: Change) -> str:

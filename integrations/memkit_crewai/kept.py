@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NoReturn
@@ -136,6 +137,35 @@ class KeptMemories:
             UsageError: Always.
         """
         raise UsageError(_BY_TEXT)
+
+    async def asave(self, records: list[MemoryRecord]) -> NoReturn:
+        """See ``save``."""
+        self.save(records)
+
+    async def asearch(
+        self,
+        query_embedding: Sequence[float],
+        scope_prefix: str | None = None,  # noqa: ARG002 - the protocol's, as are the others
+        categories: list[str] | None = None,  # noqa: ARG002
+        metadata_filter: dict[str, Any] | None = None,  # noqa: ARG002
+        limit: int = 10,  # noqa: ARG002
+        min_score: float = 0.0,  # noqa: ARG002
+    ) -> NoReturn:
+        """See ``search``."""
+        self.search(query_embedding)
+
+    async def adelete(
+        self,
+        scope_prefix: str | None = None,
+        categories: list[str] | None = None,
+        record_ids: list[str] | None = None,
+        older_than: datetime | None = None,
+        metadata_filter: dict[str, Any] | None = None,
+    ) -> int:
+        """See ``delete``."""
+        return await asyncio.to_thread(
+            self.delete, scope_prefix, categories, record_ids, older_than, metadata_filter
+        )
 
     def _inside(self, scope_prefix: str | None) -> list[MemoryRecord]:
         where = all_of(saved_here(), below(scope_prefix))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any, Final, Literal, NoReturn
 
@@ -22,9 +23,10 @@ from .matching import all_of, believed, below, in_categories, shown_to
 from .records import SCOPE, joined, metadata_of, record_of
 from .whose import Ids, Whose
 
-#: What CrewAI hands over when a task or a kickoff is done.
+#: What CrewAI hands over when a task or a kickoff is done. Its end counts: what was asked may hold a text
+#: that looks like one.
 _RUN: Final = re.compile(
-    r"(?P<asked>(?:Task|Input): .*?)\nAgent: (?P<agent>[^\n]*)\n(?:Expected result: (?P<expected>.*?)\n)?"
+    r"(?P<asked>(?:Task|Input): .*)\nAgent: (?P<agent>[^\n]*)\n(?:Expected result: (?P<expected>.*?)\n)?"
     r"Result: (?P<result>.*)",
     re.DOTALL,
 )
@@ -76,6 +78,7 @@ class MemkitMemory(CrewMemory):
     _threshold: float | None = PrivateAttr(default=None)
     _trusted_only: bool = PrivateAttr(default=False)
     _waiting: bool = PrivateAttr(default=False)
+    _draining: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def __init__(
         self,
@@ -105,8 +108,12 @@ class MemkitMemory(CrewMemory):
         return self
 
     def extract_memories(self, content: str) -> list[str]:
-        """The text itself: memkit extracts when it is remembered, in its context."""
-        return [content] if content.strip() else []
+        """The text itself: memkit extracts when it is remembered, in its context. Nothing, if a task's agent
+        answered nothing.
+        """
+        run = _RUN.fullmatch(content)
+        said = content.strip() if run is None else _answered(run)
+        return [content] if said else []
 
     def remember(
         self,
@@ -298,9 +305,11 @@ class MemkitMemory(CrewMemory):
 
     def drain_writes(self) -> None:
         """Wait until what ``remember_many`` has taken is extracted, or has failed and waits for a model."""
-        if self._waiting:
-            self._waiting = False
-            self._whose.lent.memory.flush()
+        # Whoever comes while another one waits, waits as well.
+        with self._draining:
+            if self._waiting:
+                self._waiting = False
+                self._whose.lent.memory.flush()
 
     def _add(
         self, contents: Sequence[str], ids: Ids, kept: dict[str, Any], role: str | None, *, wait: bool
@@ -321,15 +330,18 @@ def _messages(text: str, role: str | None, of_user: bool) -> list[dict[str, str]
     other text as a statement that an agent or the flow made.
     """
     run = _RUN.fullmatch(text)
-    # An agent without native tools thinks aloud before it answers.
-    answered = "" if run is None else run["result"].rpartition("Final Answer:")[2].strip()
-    if run is not None and answered:
+    if run is not None and (answered := _answered(run)):
         asked = run["asked"] + (f"\nExpected result: {run['expected']}" if run["expected"] else "")
         answer = {"role": "assistant", "content": answered, "name": role or run["agent"]}
         return [{"role": "system", "content": asked}, {key: value for key, value in answer.items() if value}]
     # Somebody wants just this to be remembered, but in a user's memory it is not the user who says it.
     statement = {"role": "user" if of_user else "assistant", "origin": "assistant", "content": text}
     return [{**statement, "name": role} if role else statement]
+
+
+def _answered(run: re.Match[str]) -> str:
+    # An agent without native tools thinks aloud before it answers.
+    return run["result"].rpartition("Final Answer:")[2].strip()
 
 
 def _match(hit: SearchHit) -> MemoryMatch:

@@ -22,7 +22,7 @@ if importlib.util.find_spec("crewai"):
         importlib.import_module("crewai")
 else:
     # If these tests are asked for, test_installed.py fails.
-    collect_ignore += ["test_memory.py", "test_storage.py", "test_tools.py"]
+    collect_ignore += ["test_memory.py", "test_runs.py", "test_storage.py", "test_tools.py"]
 
 
 @pytest.fixture(autouse=True)
@@ -42,32 +42,37 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 @pytest.fixture
 def scripted() -> Callable[..., Any]:
-    """Makes a model for CrewAI that gives prepared replies and keeps every prompt in ``prompts``."""
+    """Makes a model for CrewAI that gives prepared replies and keeps every prompt in ``prompts``.
+
+    A reply is a text or, if the model is ``native``, calls of tools.
+    """
     from crewai import BaseLLM
     from pydantic import PrivateAttr
 
     class Scripted(BaseLLM):
-        _replies: list[str] = PrivateAttr(default_factory=list)
+        _replies: list[Any] = PrivateAttr(default_factory=list)
+        _native: bool = PrivateAttr(default=False)
         _prompts: list[str] = PrivateAttr(default_factory=list)
 
-        def call(self, messages: Any, *args: Any, **kwargs: Any) -> str:
+        def call(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
             said = messages if isinstance(messages, str) else "\n".join(str(m["content"]) for m in messages)
             self._prompts.append(said)
             return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
-        async def acall(self, messages: Any, *args: Any, **kwargs: Any) -> str:
+        async def acall(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
             return self.call(messages)
 
         def supports_function_calling(self) -> bool:
-            return False
+            return self._native
 
         @property
         def prompts(self) -> list[str]:
             return self._prompts
 
-    def make(*replies: str) -> Scripted:
+    def make(*replies: Any, native: bool = False) -> Scripted:
         model = Scripted(model="scripted")
         model._replies = list(replies)
+        model._native = native
         return model
 
     return make

@@ -15,6 +15,7 @@ from crewai import Agent, Crew, Flow, Task
 from crewai.events.event_bus import crewai_event_bus
 from crewai.events.types.memory_events import MemoryQueryCompletedEvent, MemorySaveCompletedEvent
 from crewai.flow.flow import listen, start
+from crewai.memory.storage.backend import StorageBackend
 from crewai.memory.unified_memory import Memory as CrewMemory
 
 from memkit_core import AsyncMemory, Memory, UsageError
@@ -328,9 +329,17 @@ def test_listeners_hear_of_it(memory: Memory) -> None:
     assert {type(event) for event in heard} == {MemorySaveCompletedEvent, MemoryQueryCompletedEvent}
 
 
-def test_vectors_of_others_are_refused(memory: Memory) -> None:
+async def test_vectors_of_others_are_refused(memory: Memory) -> None:
     mine = MemkitMemory(memory, agent_id="research")
+    behind = mine._storage
+    assert isinstance(behind, StorageBackend)
     with pytest.raises(UsageError, match="MemkitStorage"):
-        mine._storage.search([0.1])
+        behind.search([0.1])
+    with pytest.raises(UsageError, match="MemkitStorage"):
+        await behind.asearch([0.1])
+    with pytest.raises(UsageError, match="MemkitStorage"):
+        await behind.asave([])
+    mine.remember("Acme leads.")
+    assert await behind.adelete() == 1
     with pytest.raises(UsageError, match="memkit's own models"):
         mine._llm.call([])

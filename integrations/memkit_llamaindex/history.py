@@ -98,20 +98,15 @@ class Known:
         return list(behind)[::-1]
 
 
-@dataclass(frozen=True, slots=True)
 class History:
     """The messages of a user's session. Blocking; reads see what any process has put."""
 
-    user_id: str
-    session_id: str
+    __slots__ = ("_place", "_state")
 
-    @property
-    def _place(self) -> tuple[str, str, str, str]:
-        return ("memkit_llamaindex", label(self.user_id), label(self.session_id), "messages")
-
-    @property
-    def _state(self) -> tuple[str, str, str, str]:
-        return (*self._place[:3], "state")
+    def __init__(self, user_id: str, session_id: str) -> None:
+        session = ("memkit_llamaindex", label(user_id), label(session_id))
+        self._place = (*session, "messages")
+        self._state = (*session, "state")
 
     def read(self, items: ItemStore, known: Known | None = None) -> Known:
         """The history as it is now, by way of how it was known."""

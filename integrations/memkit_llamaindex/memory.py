@@ -90,6 +90,7 @@ class MemkitMemory(BaseMemory):
     store: str
 
     _link: Link = PrivateAttr()
+    _history: History = PrivateAttr()
     _known: Known | None = PrivateAttr(default=None)
     _recalled: tuple[tuple[str, str], str] | None = PrivateAttr(default=None)
 
@@ -134,6 +135,7 @@ class MemkitMemory(BaseMemory):
         }
         super().__init__(**fields)
         self._link = link
+        self._history = History(self.user_id, self.session_id)
 
     @classmethod
     def class_name(cls) -> str:
@@ -242,10 +244,6 @@ class MemkitMemory(BaseMemory):
     async def areset(self) -> None:
         """See ``reset``."""
         await self.aset([])
-
-    @property
-    def _history(self) -> History:
-        return History(self.user_id, self.session_id)
 
     def _read(self, items: ItemStore) -> Known:
         self._known = known = self._history.read(items, self._known)

@@ -12,6 +12,7 @@ from .background import Batching
 from .base import Bench, Operation, TooSlowError
 from .graph import Checkpoints, Items, Turns
 from .growth import Growth, Large
+from .llama import LlamaTurns
 from .model import ConcurrentAdds, ModelAdd
 from .plain import BatchAdd, InTurn, RawAdd, Search
 from .startup import FirstOpen, Import
@@ -107,6 +108,13 @@ OPERATIONS: dict[str, Spec] = {
             (rows,), (few,), needs="agent", optional=True, bars={"middleware.cpu": 5},
         )
         for name, rows, few in (("100", 100, 5), ("1k", 1_000, 12))
+    },
+    **{
+        f"llama-turns-{name}": _spec(
+            f"A turn of an agent of LlamaIndex, user with {rows:,} memories, after {rows:,} turns",
+            LlamaTurns, (rows,), (few,), needs="llama", optional=True, bars={"memory.cpu": 5},
+        )
+        for name, rows, few in (("10", 10, 4), ("100", 100, 5), ("1k", 1_000, 12))
     },
     "growth": _large(
         "Add and search of one user with 1,000 memories beside the rows of 1,000 others",

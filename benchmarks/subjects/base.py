@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     from ..chat import ScriptedChat, Way
 
-Ability = Literal["store", "reopen", "model", "async", "background", "graph", "agent"]
+Ability = Literal["store", "reopen", "model", "async", "background", "graph", "agent", "llama"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Subject(ABC):
         abilities: ``store``: raw adds and search. ``reopen``: what is stored outlives the process.
             ``model``: adds in which a model is asked. ``async``: the same, many at once. ``graph``: a store
             and a checkpoint saver for LangGraph. ``agent``: a middleware for LangChain's agents.
+            ``llama``: a memory for LlamaIndex's agents.
         ways: In which ways its model can be asked for structure.
         import_code, open_code: Python that imports it, and that opens an empty one in the working folder.
         notes: Where an operation does not mean quite the same as memkit's, by the operation's name;
@@ -100,6 +101,10 @@ class Subject(ABC):
 
     def middleware(self) -> Any:
         """A middleware for LangChain's agents that recalls before the model and saves behind it."""
+        raise NotImplementedError
+
+    def chat_memory(self, user: str) -> Any:
+        """A memory for LlamaIndex's agents, for one session of a user."""
         raise NotImplementedError
 
     def graph_bytes(self) -> int:

@@ -20,7 +20,7 @@ class Memkit(Subject):
     name = "memkit"
     peer = False
     distributions = ("memkit-core",)
-    abilities = frozenset({"store", "reopen", "model", "async", "background", "graph", "agent"})
+    abilities = frozenset({"store", "reopen", "model", "async", "background", "graph", "agent", "llama"})
     ways = ("tools", "native", "text")
     import_code = "import memkit_core"
     open_code = "from memkit_core import Memory; Memory()"
@@ -57,6 +57,11 @@ class Memkit(Subject):
         from memkit_langchain import MemoryMiddleware
 
         return MemoryMiddleware(self._memory)
+
+    def chat_memory(self, user: str) -> Any:
+        from memkit_llamaindex import MemkitMemory
+
+        return MemkitMemory(self._memory, user_id=user)
 
     def add_batch(self, texts: list[str], user: str) -> None:
         self._memory.add(texts, user_id=user, infer=False)

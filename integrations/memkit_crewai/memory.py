@@ -12,7 +12,7 @@ from crewai.memory.types import MemoryMatch, MemoryRecord
 from crewai.memory.unified_memory import Memory as CrewMemory
 from pydantic import PrivateAttr
 
-from memkit_core import AddResult, AsyncMemory, Memory, SearchHit
+from memkit_core import AddResult, AsyncMemory, Memory, SearchHit, clean_text
 from memkit_core.adapting import UserSource
 from memkit_core.errors import NotFoundError, UsageError
 
@@ -30,6 +30,9 @@ _RUN: Final = re.compile(
     r"Result: (?P<result>.*)",
     re.DOTALL,
 )
+#: Of a task's text, as a question and as context of its answer. It may hold whole documents.
+_TASK_CHARS: Final = 16_384
+_MOST: Final = 1_000
 
 
 class Recalled(MemoryMatch):
@@ -60,8 +63,8 @@ class MemkitMemory(CrewMemory):
 
     Args:
         memory: Either face. Whoever opened it closes it.
-        user_id: Whose memory: an id, or a function that returns it and is asked for each call. None: the
-            agent's own.
+        user_id: Whose memory: an id, or a function that returns it and is asked for each call; both its
+            arguments are None, since CrewAI hands its runs no context. None: the agent's own.
         agent_id: The crew or agent, whose own memory it is without a user. With a user it narrows, as
             everywhere, to what this agent has learnt of the user.
         root_scope: The path below which this object saves and reads. None: everything that is known.
@@ -198,7 +201,8 @@ class MemkitMemory(CrewMemory):
     ) -> list[MemoryMatch]:
         """The memories that answer a question, best first; their score is the relevance from 0 to 1.
 
-        It waits for what ``remember_many`` has taken.
+        It waits for what ``remember_many`` has taken. Of a question, which may be a whole task, the first
+        16,384 characters count; 1,000 memories are the most that come.
 
         Raises:
             UsageError: An argument is wrong.
@@ -213,7 +217,11 @@ class MemkitMemory(CrewMemory):
         )
         with asking(self, query, limit) as matches:
             found = self._whose.lent.memory.search(
-                query, limit=limit, threshold=self._threshold, filters=where, **ids
+                clean_text(query[:_TASK_CHARS]),
+                limit=min(limit, _MOST),
+                threshold=self._threshold,
+                filters=where,
+                **ids,
             )
             matches += [_match(hit) for hit in found.results]
         return matches
@@ -332,8 +340,12 @@ def _messages(text: str, role: str | None, of_user: bool) -> list[dict[str, str]
     run = _RUN.fullmatch(text)
     if run is not None and (answered := _answered(run)):
         asked = run["asked"] + (f"\nExpected result: {run['expected']}" if run["expected"] else "")
+        context = clean_text(asked[:_TASK_CHARS])
         answer = {"role": "assistant", "content": answered, "name": role or run["agent"]}
-        return [{"role": "system", "content": asked}, {key: value for key, value in answer.items() if value}]
+        return [
+            {"role": "system", "content": context},
+            {key: value for key, value in answer.items() if value},
+        ]
     # Somebody wants just this to be remembered, but in a user's memory it is not the user who says it.
     statement = {"role": "user" if of_user else "assistant", "origin": "assistant", "content": text}
     return [{**statement, "name": role} if role else statement]
@@ -341,7 +353,7 @@ def _messages(text: str, role: str | None, of_user: bool) -> list[dict[str, str]
 
 def _answered(run: re.Match[str]) -> str:
     # An agent without native tools thinks aloud before it answers.
-    return run["result"].rpartition("Final Answer:")[2].strip()
+    return clean_text(run["result"].rpartition("Final Answer:")[2]).strip()
 
 
 def _match(hit: SearchHit) -> MemoryMatch:

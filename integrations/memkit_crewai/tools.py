@@ -33,8 +33,8 @@ def create_memory_tools(
 
     Args:
         memory: Either face; the tools work under ``run`` and ``arun``.
-        user_id: Whose memory: an id, or a function that returns it and is asked for each call. None: the
-            agent's own.
+        user_id: Whose memory: an id, or a function that returns it and is asked for each call; both its
+            arguments are None, since CrewAI hands its runs no context. None: the agent's own.
         agent_id: With a user: only what this agent has learnt, and kept with what it saves. Without: whose
             own memory it is.
         update: True: ``update_memory`` too.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from crewai import Agent, Crew, Task
 
-from memkit_core import Memory
+from memkit_core import AsyncMemory, Memory
 from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 from memkit_crewai import MemkitMemory, create_memory_tools
 
@@ -62,6 +62,20 @@ async def test_a_crew_that_is_awaited_natively_remembers(memory: Memory, scripte
     assert "The code is 1234. (" in model.prompts[0]
 
 
+@pytest.mark.parametrize("how", ["kickoff_async", "akickoff"])
+async def test_an_awaited_memory_s_own_loop_is_not_waited_for(
+    tmp_path: Path, scripted: Make, how: str
+) -> None:
+    chat = ScriptedChatModel([{"facts": [{"text": "The code is 1234.", "cites": [1]}]}], delay=0.05)
+    async with AsyncMemory(llm=chat, embedder=HashEmbeddings(), store=f"sqlite:///{tmp_path}/a.db") as memory:
+        mine = MemkitMemory(memory, agent_id="research")
+        running = getattr(crew(scripted("Final Answer: The code is 1234."), mine), how)()
+        await asyncio.wait_for(running, 30)
+        found = await mine.arecall("What is the code?")
+        assert [match.record.content for match in found] == ["The code is 1234."]
+    assert len(chat.calls) == 1
+
+
 def test_a_task_in_a_thread_of_its_own_keeps_its_user(memory: Memory, scripted: Make) -> None:
     memory.add("Ana's code is 1234.", user_id="ana")
     model = scripted("Final Answer: Noted.")
@@ -105,6 +119,24 @@ def test_what_was_asked_cannot_pass_for_an_answer(memory: Memory, scripted: Make
     model = scripted("A page.", native=True)
     crew(model, MemkitMemory(memory, agent_id="research"), description=page).kickoff()
     assert [item.memory for item in memory.get_all(agent_id="research")] == ["A page."]
+
+
+def test_a_task_that_holds_whole_documents(memory: Memory, scripted: Make) -> None:
+    mine = MemkitMemory(memory, agent_id="research")
+    mine.remember("The code is 1234.")
+    model = scripted("It is\0 1234.", native=True)
+    crew(model, mine, description="What is the code?\0" + "\nA page." * 50_000).kickoff()
+    assert "The code is 1234. (" in model.prompts[0]
+    assert "It is 1234." in [item.memory for item in memory.get_all(agent_id="research")]
+    assert len(mine.slice(["/"]).recall("What is the code?", limit=900)) == 2
+
+
+def test_tools_that_fail_do_not_end_the_run(memory: Memory, scripted: Make) -> None:
+    model = scripted(call_of("search_memory", query="Acme"), "I do not know.", native=True)
+    run = crew(model, None, tools=create_memory_tools(memory, agent_id="research"))
+    memory.close()
+    assert run.kickoff().raw == "I do not know."
+    assert "this memory is closed" in model.prompts[1]
 
 
 def test_an_agent_that_answers_nothing_leaves_nothing(memory: Memory) -> None:

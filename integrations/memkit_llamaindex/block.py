@@ -11,6 +11,7 @@ from pydantic import PrivateAttr
 from memkit_core import AsyncMemory, Memory
 from memkit_core.adapting import resolve_user
 
+from .arguments import MOST, a_budget, a_count, a_switch, an_id
 from .history import calls_tools, text_of
 from .links import Link
 
@@ -32,7 +33,7 @@ class MemkitMemoryBlock(BaseMemoryBlock[str]):
         store: The name of the memory's store, as ``attach`` returned it; in place of ``memory``.
 
     Raises:
-        UsageError: There is no user, or neither memory nor store.
+        UsageError: An argument is wrong, or there is neither memory nor store.
     """
 
     user_id: str
@@ -65,11 +66,11 @@ class MemkitMemoryBlock(BaseMemoryBlock[str]):
             "description": description,
             "priority": priority,
             "accept_short_term_memory": accept_short_term_memory,
-            "user_id": resolve_user(explicit=user_id),
-            "agent_id": agent_id,
-            "k": k,
-            "token_budget": token_budget,
-            "wait": wait,
+            "user_id": an_id(resolve_user(explicit=user_id), "user_id"),
+            "agent_id": None if agent_id is None else an_id(agent_id, "agent_id"),
+            "k": a_count(k, "k", most=MOST),
+            "token_budget": a_budget(token_budget),
+            "wait": a_switch(wait, "wait"),
             "store": link.store,
         }
         super().__init__(**fields)

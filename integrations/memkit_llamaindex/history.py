@@ -212,8 +212,10 @@ def written(message: ChatMessage) -> str:
     """A message as the JSON that it comes back from.
 
     Raises:
-        UsageError: Its additional arguments are no JSON.
+        UsageError: It is none, or its additional arguments are no JSON.
     """
+    if not isinstance(cast("object", message), ChatMessage):
+        raise UsageError(f"a history takes ChatMessage, not {type(message).__name__}")
     told: dict[str, Any] = message.model_dump(exclude={"additional_kwargs"}, mode="json")
     # A message with images in its arguments has them among its blocks too, and would get them twice.
     extra = {name: value for name, value in message.additional_kwargs.items() if name != "images"}

@@ -53,11 +53,14 @@ class Link:
         """The link to an open memory, or to the one that a name will mean.
 
         Raises:
-            UsageError: There is neither, or the memory is closed.
+            UsageError: There is neither, they are two, or the memory is closed.
         """
         if memory is not None:
-            return cls(attach(memory), memory)
-        if not store:
+            made = cls(attach(memory), memory)
+            if store not in (None, made.store):
+                raise UsageError(f"store is not the one of memory, {made.store}: pass memory alone")
+            return made
+        if not isinstance(store, str) or not store:
             raise UsageError("no memory: pass memory=…")
         return cls(store)
 

@@ -19,6 +19,7 @@ from memkit_core.adapting import Lent, resolve_user
 from memkit_core.errors import UsageError
 from memkit_core.protocols import ItemStore
 
+from .arguments import MOST, a_budget, a_count, a_switch, an_id, one_of
 from .history import Entry, History, Known, calls_tools, text_of, written
 from .links import Link
 
@@ -110,27 +111,21 @@ class MemkitMemory(BaseMemory):
         on_error: Literal["log", "raise"] = "log",
         store: str | None = None,
     ) -> None:
-        if k < 1 or token_budget < 50 or (last_messages is not None and last_messages < 1):
-            raise UsageError("k and last_messages are at least 1, token_budget at least 50")
-        if insert_method not in ("system", "user") or on_error not in ("log", "raise"):
-            raise UsageError("insert_method is 'system' or 'user', on_error is 'log' or 'raise'")
-        if session_id == "":
-            raise UsageError("a session has a non-empty id")
-        user_id = resolve_user(explicit=user_id)
+        user_id = an_id(resolve_user(explicit=user_id), "user_id")
         link = Link.of(memory, store)
         if memory is not None:
             _ = link.lent().items
         fields: dict[str, Any] = {
             "user_id": user_id,
-            "session_id": session_id or uuid.uuid4().hex,
-            "agent_id": agent_id,
-            "k": k,
-            "token_budget": token_budget,
-            "insert_method": insert_method,
-            "last_messages": last_messages,
-            "remember": remember,
-            "wait": wait,
-            "on_error": on_error,
+            "session_id": uuid.uuid4().hex if session_id is None else an_id(session_id, "session_id"),
+            "agent_id": None if agent_id is None else an_id(agent_id, "agent_id"),
+            "k": a_count(k, "k", most=MOST),
+            "token_budget": a_budget(token_budget),
+            "insert_method": one_of(insert_method, "insert_method", ("system", "user")),
+            "last_messages": None if last_messages is None else a_count(last_messages, "last_messages"),
+            "remember": a_switch(remember, "remember"),
+            "wait": a_switch(wait, "wait"),
+            "on_error": one_of(on_error, "on_error", ("log", "raise")),
             "store": link.store,
         }
         super().__init__(**fields)

@@ -11,15 +11,16 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from memkit_core import AsyncMemory, Excerpt, Memory, SearchHit, SearchResult
 from memkit_core.adapting import UserSource, lend, resolve_user
-from memkit_core.errors import UsageError
 from memkit_core.filters import Filter
+
+from .arguments import MOST, a_count, a_switch, an_id
 
 
 class MemkitRetriever(BaseRetriever):
     """A retriever over one user's memories, best first.
 
     A node's id is the memory's (or the quoted message's), its score the relevance from 0 to 1, which does not
-    depend on what else was found. Its metadata are not shown to models.
+    depend on what else was found. Its metadata are not shown to models. A query without words finds nothing.
 
     Args:
         memory: Either face; the retriever works under ``retrieve`` and ``aretrieve``.
@@ -45,25 +46,27 @@ class MemkitRetriever(BaseRetriever):
         filters: Mapping[str, Any] | Filter | None = None,
         excerpts: bool = False,
     ) -> None:
-        if k < 1:
-            raise UsageError(f"k is at least 1, it is {k}")
         if not callable(user_id):
-            resolve_user(explicit=user_id)
+            an_id(resolve_user(explicit=user_id), "user_id")
         self._lent = lend(memory)
         self._user_id = user_id
         self._fixed: dict[str, Any] = {
-            "limit": k,
-            "agent_id": agent_id,
+            "limit": a_count(k, "k", most=MOST),
+            "agent_id": None if agent_id is None else an_id(agent_id, "agent_id"),
             "threshold": threshold,
             "filters": filters,
-            "include": ("memories", "excerpts") if excerpts else ("memories",),
+            "include": ("memories", "excerpts") if a_switch(excerpts, "excerpts") else ("memories",),
         }
         super().__init__()  # pyright: ignore[reportUnknownMemberType] - LlamaIndex types it loosely
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        if not query_bundle.query_str.strip():
+            return []
         return _nodes(self._lent.memory.search(query_bundle.query_str, **self._asked()))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        if not query_bundle.query_str.strip():
+            return []
         return _nodes(await self._lent.amemory.search(query_bundle.query_str, **self._asked()))
 
     def _asked(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from memkit_core import AddResult, AsyncMemory, Memory, MemoryChange, SearchResu
 from memkit_core.adapting import UserSource, lend, resolve_user
 from memkit_core.errors import NotFoundError
 
+from .arguments import a_switch, an_id
+
 _UNKNOWN = "There is no memory with this id."
 
 
@@ -41,11 +43,12 @@ class MemkitToolSpec(BaseToolSpec):
         delete: bool = False,
     ) -> None:
         if not callable(user_id):
-            resolve_user(explicit=user_id)
+            an_id(resolve_user(explicit=user_id), "user_id")
         self._lent = lend(memory)
         self._user_id = user_id
-        self._agent_id = agent_id
-        names = ["save", "search", *(["update"] * update), *(["delete"] * delete)]
+        self._agent_id = None if agent_id is None else an_id(agent_id, "agent_id")
+        optional = {"update": a_switch(update, "update"), "delete": a_switch(delete, "delete")}
+        names = ["save", "search", *(name for name, wanted in optional.items() if wanted)]
         self.spec_functions: list[SPEC_FUNCTION_TYPE] = [
             (f"{name}_memory", f"a{name}_memory") for name in names
         ]

@@ -42,6 +42,7 @@ def system(messages: list[ChatMessage]) -> str:
     return "".join(m.content or "" for m in messages if m.role == MessageRole.SYSTEM)
 
 
+IDS = ["", 5, "a\0b", "\ud800", "a" * 1025]
 RICH = [
     ChatMessage(role="user", blocks=[TextBlock(text="see"), ImageBlock(url="https://example.org/y.png")]),
     ChatMessage(role="user", blocks=[ImageBlock(image=b"\x89PNG\r\n\x1a\n0000", image_mimetype="image/png")]),
@@ -299,21 +300,35 @@ def test_memories_without_a_file_are_never_mixed_up() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"user_id": ""},
+        *({name: value} for name in ("user_id", "session_id", "agent_id") for value in IDS),
+        *({name: value} for name in ("k", "token_budget", "last_messages") for value in (0, True, 2.5, "3")),
         {"user_id": None},
-        {"session_id": ""},
-        {"k": 0},
-        {"token_budget": 10},
-        {"last_messages": 0},
+        {"k": 1001},
+        {"token_budget": 49},
         {"insert_method": "both"},
         {"on_error": "ignore"},
+        {"remember": "yes"},
+        {"wait": None},
+        {"store": "another"},
     ],
+    ids=ascii,
 )
-def test_wrong_arguments_are_refused(memory: Memory, wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
+def test_wrong_arguments_are_refused_where_they_are_given(memory: Memory, wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(UsageError, match="user" if name == "user_id" else name):
         MemkitMemory(memory, **{"user_id": "ann", **wrong})
+
+
+def test_a_memory_and_messages_are_what_they_must_be(memory: Memory) -> None:
     with pytest.raises(UsageError, match="memory"):
         MemkitMemory(user_id="ann")
+    with pytest.raises(UsageError, match="not str"):
+        MemkitMemory("sqlite:///x.db", user_id="ann")  # type: ignore[arg-type]
+    made = MemkitMemory(memory, user_id="ann")
+    for wrong in ("hello", {"role": "user", "content": "hello"}):
+        with pytest.raises(UsageError, match="ChatMessage"):
+            made.put(wrong)  # type: ignore[arg-type]
+    assert made.get_all() == []
 
 
 async def test_defaults_and_the_asynchronous_face(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def test_the_retriever_s_options(known: Memory) -> None:
     said = MemkitRetriever(known, user_id="ann", excerpts=True).retrieve("allergic to peanuts")
     assert {node.metadata["type"] for node in said} == {"memory", "excerpt"}
     assert len({node.node_id for node in said}) == len(said)
-    for wrong in ({"k": 0}, {"user_id": ""}):
+    assert MemkitRetriever(known, user_id="ann").retrieve(" ") == []
+    for wrong in ({"k": 0}, {"k": "3"}, {"user_id": ""}, {"agent_id": ""}, {"excerpts": 1}):
         with pytest.raises(UsageError):
             MemkitRetriever(known, **{"user_id": "ann", **wrong})  # type: ignore[arg-type]
 
@@ -123,8 +124,9 @@ async def test_the_block_in_the_stock_memory(known: Memory) -> None:
     assert await back.aget([ChatMessage(role="user", content="peanuts")]) == await block.aget(
         [ChatMessage(role="user", content="peanuts")]
     )
-    with pytest.raises(UsageError):
-        MemkitMemoryBlock(known, user_id="")
+    for wrong in ({"user_id": ""}, {"k": 0}, {"token_budget": 1}, {"agent_id": ""}, {"wait": "no"}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            MemkitMemoryBlock(known, **{"user_id": "ann", **wrong})  # type: ignore[arg-type]
 
 
 class _Scripted(MockLLM):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
-from memkit_core import Memory, StorageError, UsageError
+from memkit_core import MemkitError, Memory, StorageError, UsageError
 from memkit_core.testing import HashEmbeddings
 from memkit_llamaindex import MemkitMemory
 
@@ -191,24 +191,44 @@ def test_without_remembering_only_the_history_is_kept(memory: Memory) -> None:
     assert len(made.get_all()) == 2
 
 
-def test_a_failing_memory_does_not_end_the_conversation(
-    memory: Memory, caplog: pytest.LogCaptureFixture
+@contextmanager
+def broken(path: Path) -> Iterator[None]:
+    """A database whose memories are gone for a while. Its items are there."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE memories RENAME TO gone")
+        yield
+        connection.execute("ALTER TABLE gone RENAME TO memories")
+
+
+@pytest.mark.parametrize("wait", [False, True])
+async def test_a_failing_memory_does_not_end_the_conversation(
+    memory: Memory, tmp_path: Path, caplog: pytest.LogCaptureFixture, wait: bool
 ) -> None:
-    made = MemkitMemory(memory, user_id="ann", agent_id="\0")  # an id that the memory refuses
-    strict = MemkitMemory(memory, user_id="ann", agent_id="\0", on_error="raise")
-    with caplog.at_level(logging.WARNING, "memkit_llamaindex"):
+    memory.add("I am allergic to peanuts.", user_id="ann")
+    made = MemkitMemory(memory, user_id="ann", wait=wait)
+    strict = MemkitMemory(memory, user_id="ann", on_error="raise", wait=wait)
+    with broken(tmp_path / "llama.db"):
         made.put(user("secret words"))
         assert [m.content for m in made.get()] == ["secret words"]
+        assert [m.content for m in await made.aget("secret questions")] == ["secret words"]
         made.put(answer("ok"))
-    assert len(made.get_all()) == 2
+        await made.aput_messages([user("more words"), answer("ok")])
+        assert len(made.get_all()) == 4
+        strict.put(user("a"))
+        with pytest.raises(MemkitError):
+            strict.get()
+        with pytest.raises(MemkitError):
+            strict.put(answer("b"))
+        with pytest.raises(MemkitError):
+            await strict.aput(answer("c"))
+        assert len(strict.get_all()) == 3
     assert "could not recall" in caplog.text
     assert "could not remember" in caplog.text
     assert "secret" not in caplog.text
-    strict.put(user("a"))
-    with pytest.raises(UsageError):
-        strict.get()
-    with pytest.raises(UsageError):
-        strict.put(answer("b"))
+    made.put(user("What about peanuts?"))
+    assert "allergic to peanuts" in system(made.get())
+    made.put(answer("None of them."))
+    assert {"secret words", "more words"} <= {m.memory for m in memory.get_all(user_id="ann")}
 
 
 def _interleave(memory: Memory, turns: int) -> int:

@@ -22,8 +22,8 @@ from ..protocols import (
 from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, to_datetime
 from .account import Account
-from .known import is_narrower, lasts, slot_left
-from .moments import holds_from, positions
+from .known import is_narrower, said_again, slot_left
+from .moments import begins_beside, holds_from, positions
 from .services import Services
 from .trust import trust_of
 
@@ -111,6 +111,7 @@ class Batch:
     Attributes:
         units: For each message, what ``AddMemory.sources`` calls it.
         new_ids: A fresh id for each fact.
+        since: When facts begin that others of the batch end with.
     """
 
     scope: Scope
@@ -120,6 +121,7 @@ class Batch:
     vectors: Mapping[str, Any]
     options: Options
     new_ids: Sequence[str]
+    since: Mapping[int, Micros] = field(default_factory=dict[int, Micros])
 
 
 def plan_commit(
@@ -140,6 +142,7 @@ def plan_commit(
     """
     changes: list[Change] = []
     outcomes: list[int | None] = []
+    batch = replace(batch, since={heir: end for end, heir in until.values() if isinstance(heir, int)})
     heirs = _heirs(batch, decisions, memories)
     changing = {correction.memory_id for correction in corrections} | {
         memories[decision.target].memory_id
@@ -203,7 +206,7 @@ def _addition(
         origin=fact.origin,
         trust=trust_of(fact.origin, user_id=batch.scope.user_id),
         event_time=fact.event_time,
-        valid_from=holds_from(fact, batch.messages),
+        valid_from=batch.since.get(decision.fact, holds_from(fact, batch.messages)),
         expires_at=batch.options.expires_at,
         flags=analysis.text_flags(fact.text),
         sources=_sources(batch, fact),
@@ -227,6 +230,7 @@ def _heir(batch: Batch, decision: Decision, target: MemoryRecord, *, skip_duplic
         text=update.text or addition.text,
         kind=update.kind or target.kind,
         metadata={**target.metadata, **addition.metadata},
+        valid_from=update.valid_from,
         flags=update.flags,
         vector=update.vector,
         slot=update.slot,
@@ -264,7 +268,7 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         metadata={**target.metadata, **batch.options.metadata} if batch.options.metadata else None,
         kind=fact.kind if target.kind == "other" or fact.attributes else None,
         event_time=fact.event_time,
-        valid_from=holds_from(fact, batch.messages),
+        valid_from=_since(batch, decision.fact, target),
         expires_at=batch.options.expires_at,
         lasting=batch.options.expires_at is None and target.expires_at is not None,
         flags=analysis.text_flags(text),
@@ -284,34 +288,14 @@ def _repeated(
 ) -> tuple[Change, ...]:
     """What a memory that is said again takes from it: maybe more than it had, and one more source."""
     cited = CiteMemory(memory_id=target.memory_id, sources=_sources(batch, batch.facts[decision.fact]))
-    more = None if target.memory_id in changing else _said_again(batch, target)
+    options = batch.options
+    more = None
+    if target.memory_id not in changing:
+        more = said_again(target, options.metadata, options.expires_at)
     if more is None:
         return (cited,)
     changing.add(target.memory_id)
     return more, cited
-
-
-def _said_again(batch: Batch, target: MemoryRecord) -> UpdateMemory | None:
-    """What a memory that is said again lacks: keys of metadata, and the time it is told to last for.
-
-    None if it lacks nothing. No value of its metadata is replaced, and it does not expire sooner.
-    """
-    options = batch.options
-    new = {key: value for key, value in options.metadata.items() if key not in target.metadata}
-    longer = not lasts(target, options.expires_at)
-    if not new and not longer:
-        return None
-    told = [f"with new metadata: {', '.join(new)}"] if new else []
-    told += ["for longer"] if longer else []
-    return UpdateMemory(
-        memory_id=target.memory_id,
-        expected_revision=target.revision,
-        metadata={**target.metadata, **new} if new else None,
-        valid_from=target.valid_from,
-        expires_at=options.expires_at if longer else None,
-        lasting=longer and options.expires_at is None,
-        reason=f"said again, {', '.join(told)}",
-    )
 
 
 def _heirs(
@@ -330,10 +314,17 @@ def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, heir: st
     return RetireMemory(
         memory_id=target.memory_id,
         expected_revision=target.revision,
-        valid_to=holds_from(batch.facts[decision.fact], batch.messages),
+        valid_to=_since(batch, decision.fact, target),
         superseded_by=heir,
         reason=decision.reason,
     )
+
+
+def _since(batch: Batch, number: int, target: MemoryRecord) -> Micros:
+    """Since when a fact holds that ends a memory, or what another fact of the batch was until then."""
+    named = target.event_time is not None
+    since = begins_beside(batch.facts[number], batch.messages, target.valid_from, named=named)
+    return batch.since.get(number, since)
 
 
 def _sources(batch: Batch, fact: Fact) -> tuple[int, ...]:

@@ -20,11 +20,11 @@ from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, clean_
 from .allowance import Allowance
 from .halving import in_halves
 from .known import is_narrower, lasts
+from .line import Slotted
 from .portions import Portion, halves, portions
 from .proposals import ONLY_NARROWER, Check
 from .recall import Recalled
 from .services import Services
-from .slots import Slotted
 from .trust import forbidden, stands_for
 
 

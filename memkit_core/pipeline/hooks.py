@@ -174,8 +174,9 @@ def _unquoted(plan: Plan, hooks: Sequence[Hook]) -> Plan:
 
 
 def _without_grounds(plan: Plan) -> Plan:
-    """The plan without the reasons of retractions: the fact that one may quote ("the card 4711 is lost") becomes
-    no memory, so that no hook has seen it.
+    """The plan without the reasons of retractions.
+
+    The fact that one may quote ("the card 4711 is lost") becomes no memory, so that no hook has seen it.
     """
     retracted = {
         number
@@ -183,7 +184,9 @@ def _without_grounds(plan: Plan) -> Plan:
         if isinstance(change, RetireMemory) and change.superseded_by is None and number in plan.outcomes
     }
     changes = [
-        replace(change, reason=_UNQUOTED) if isinstance(change, RetireMemory) and number in retracted else change
+        replace(change, reason=_UNQUOTED)
+        if isinstance(change, RetireMemory) and number in retracted
+        else change
         for number, change in enumerate(plan.changes)
     ]
     decisions = [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .. import analysis
+from ..protocols import UpdateMemory
 from ..types import Fact, MemoryRecord, Message, Micros, Scope
 from .grounding.check import unheard
 from .grounding.evidence import Claim, Readings
@@ -10,6 +13,30 @@ from .grounding.words import Token, stem
 from .likeness import apart, end_alike, one_day, only_names_differ, same_person, shares_content
 
 _PEOPLE = frozenset(("user", "speaker"))
+
+
+def said_again(
+    target: MemoryRecord, metadata: Mapping[str, object], expires_at: Micros | None
+) -> UpdateMemory | None:
+    """What a memory that is said again lacks: keys of metadata, and the time it is told to last for.
+
+    None if it lacks nothing. No value of its metadata is replaced, and it does not expire sooner.
+    """
+    new = {key: value for key, value in metadata.items() if key not in target.metadata}
+    longer = not lasts(target, expires_at)
+    if not new and not longer:
+        return None
+    told = [f"with new metadata: {', '.join(new)}"] if new else []
+    told += ["for longer"] if longer else []
+    return UpdateMemory(
+        memory_id=target.memory_id,
+        expected_revision=target.revision,
+        metadata={**target.metadata, **new} if new else None,
+        valid_from=target.valid_from,
+        expires_at=expires_at if longer else None,
+        lasting=longer and expires_at is None,
+        reason=f"said again, {', '.join(told)}",
+    )
 
 
 def lasts(memory: MemoryRecord, expires_at: Micros | None) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from ..protocols import AmendMemory, Runtime
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .lifeline import Stretch, stretches
+from .line import Slotted
 from .moments import holds_from
 from .services import Services
-from .slots import Slotted
 from .trust import forbidden
 
 

@@ -53,13 +53,17 @@ def is_late(fact: Fact, messages: Sequence[Message], begun: Micros) -> bool:
     return said_at(fact, messages) + SKEW < begun
 
 
-def may_follow(fact: Fact, messages: Sequence[Message], begun: Micros) -> bool:
+def may_follow(fact: Fact, messages: Sequence[Message], begun: Micros, *, named: bool) -> bool:
     """Whether a fact may have come about after something that began within its own day.
 
     A day is kept as its midnight: "I moved today" says nothing of the hour. The first of a month, or of a
-    year, may stand for the whole of it. What began at a midnight itself began on a day that somebody named.
+    year, may stand for the whole of it.
+
+    Args:
+        begun: When the other began.
+        named: Whether somebody named that time; a midnight is then a day of its own, and comes by the dates.
     """
-    if fact.event_time is None or fact.event_time % _DAY or not begun % _DAY:
+    if fact.event_time is None or fact.event_time % _DAY or (named and not begun % _DAY):
         return False
     first = to_datetime(fact.event_time)
     length = relativedelta(days=1)
@@ -71,6 +75,25 @@ def may_follow(fact: Fact, messages: Sequence[Message], begun: Micros) -> bool:
         return False
     shift = _last(fact, messages).zone * 60_000_000
     return fact.event_time - shift <= begun < end - shift
+
+
+def begins_beside(
+    fact: Fact, messages: Sequence[Message], begun: Micros, *, named: bool, skew: Micros = SKEW
+) -> Micros:
+    """Since when a fact holds that comes after something else.
+
+    It may have come about within the day in which the other began, which was true when it was said: what is
+    said then holds since it was said. Nor do clocks that differ a little put it before the other.
+
+    Args:
+        begun: When the other began.
+        named: See ``may_follow``.
+        skew: By how much the clocks may differ.
+    """
+    since, said = holds_from(fact, messages), said_at(fact, messages)
+    if since < begun <= said and may_follow(fact, messages, begun, named=named):
+        return said
+    return begun if fact.event_time is None and since < begun <= since + skew else since
 
 
 def lies_ahead(fact: Fact, messages: Sequence[Message]) -> bool:

@@ -17,9 +17,10 @@ from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros
 from .allowance import Allowance
 from .known import competes, completes, lasts, outlasts, says
+from .line import LATER_KNOWN, Slotted
 from .moments import is_late, is_plan, was_ahead
 from .recall import Recalled
-from .slots import LATER_KNOWN, Slotted, outweighs
+from .slots import outweighs
 from .trust import forbidden, stands_for
 
 #: A fact that a model takes for known is not dropped on its word alone.

@@ -10,9 +10,10 @@ from ..results import MemoryChange
 from ..types import Fact, MemoryRecord, Micros, Scope
 from .commit import changed
 from .index import index_committed
+from .line import Slotted
 from .moments import is_constant
 from .services import Services
-from .slots import Slotted, counting, settle_slots
+from .slots import counting, settle_slots
 from .trust import TRUSTED
 from .wording import says_more
 

@@ -26,12 +26,13 @@ from .index import index_committed
 from .job import options_of, read_job, zoned
 from .joint import Part, join, shares
 from .late import place_late
+from .line import Slotted
 from .moments import without_plans
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
 from .recall import Recalled, SmallScope, recall
 from .services import Services
-from .slots import Slotted, settle_by_slots
+from .slots import settle_by_slots
 from .trust import screen
 from .vision import describe, from_images, restored, waiting
 

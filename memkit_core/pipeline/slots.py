@@ -9,60 +9,22 @@ never merged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from .. import analysis
-from ..protocols import AmendMemory, Query, RetireMemory, Runtime
+from ..protocols import Query, Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .allowance import Allowance
-from .commit import Cuts, no_cuts
 from .ground import doubts_beside
-from .known import is_narrower, outlasts
-from .moments import holds_from, is_constant, may_follow, said_at
+from .known import outlasts
+from .line import Line, Slotted
+from .moments import begins_beside, holds_from, is_constant, may_follow, said_at
 from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
-from .vetoes import cuts_of
 from .wording import amends, holds_now, holds_still, says_more
-
-#: Why a fact is stored as one of the past.
-LATER_KNOWN: Final = "something later is known already"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slotted:
-    """What becomes of the facts that a slot settles.
-
-    Attributes:
-        decisions: One per settled fact. ``target`` numbers ``memories``.
-        memories: The memories that are targets here.
-        corrections: Closed versions that held for a shorter time, and further current ones that hold no more.
-        until: For facts that were true only until something that is known already: until when, and what
-            came then (a memory's id, or the number of a fact).
-        cuts: See ``Cuts``; for every version that a correction may be about.
-        rejected: Why something was not changed.
-    """
-
-    decisions: tuple[Decision, ...] = ()
-    memories: tuple[MemoryRecord, ...] = ()
-    corrections: tuple[AmendMemory | RetireMemory, ...] = ()
-    until: Mapping[int, tuple[Micros, str | int]] = field(default_factory=dict[int, tuple[Micros, str | int]])
-    cuts: Cuts = field(default_factory=no_cuts)
-    rejected: tuple[Rejection, ...] = ()
-
-    @property
-    def destructive(self) -> int:
-        """How many memories it changes."""
-        updates = sum(decision.operation == "UPDATE" for decision in self.decisions)
-        return updates + len(self.corrections)
-
-    @property
-    def facts(self) -> frozenset[int]:
-        """The facts that need no further decision."""
-        return frozenset(decision.fact for decision in self.decisions)
 
 
 async def settle_by_slots(
@@ -101,8 +63,30 @@ async def settle_by_slots(
             for row in versions.get(str(fact.slot), ())
         )
     }
+    news = {number: (fact, _since(number, news, versions, messages)) for number, (fact, _) in news.items()}
     slotted = settle_slots(news, versions, allowance, scope=scope, expires_at=expires_at)
     return _joined(slotted, recalled)
+
+
+def _since(
+    number: int,
+    news: Mapping[int, tuple[Fact, Micros]],
+    versions: Mapping[str, Sequence[MemoryRecord]],
+    messages: Sequence[Message],
+) -> Micros:
+    """Since when a fact holds beside what else is known of its slot, and told of it at once."""
+    fact, since = news[number]
+    if is_constant(fact.slot):
+        return since
+    for row in versions.get(str(fact.slot), ()):
+        if row.retired_at is None:
+            named = row.event_time is not None
+            since = max(since, begins_beside(fact, messages, row.valid_from, named=named))
+    for other, begun in news.values():
+        if other.slot == fact.slot:
+            named = other.event_time is not None
+            since = max(since, begins_beside(fact, messages, begun, named=named, skew=0))
+    return since
 
 
 def _settles(fact: Fact, scope: Scope) -> bool:
@@ -130,7 +114,7 @@ def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[M
         return False
     value = frozenset(analysis.query_terms(fact.text)).difference(analysis.query_terms(row.text))
     said = [messages[position].content for position in fact.cites]
-    if holds_still(fact.text) or may_follow(fact, messages, row.valid_from):
+    if holds_still(fact.text) or may_follow(fact, messages, row.valid_from, named=row.event_time is not None):
         return True
     return any(amends(text) or holds_now(text, value) for text in said)
 
@@ -192,7 +176,7 @@ def settle_slots(
         current = [row for row in known if row.retired_at is None]
         if len(_lasting(current)) > 1 or _at_once(news) or _sooner_gone(news, current, expires_at):
             continue  # several values stand side by side: this is no matter of time alone
-        line = _Line(known, scope)
+        line = Line(known, scope)
         for number, fact, since in sorted(news, key=lambda item: (item[2], item[0])):
             line.insert(number, fact, since)
         told = line.told()
@@ -253,148 +237,3 @@ def _both(one: Slotted, other: Slotted) -> Slotted:
         cuts={**one.cuts, **other.cuts},
         rejected=one.rejected + other.rejected,
     )
-
-
-@dataclass(slots=True)
-class _Span:
-    """One value over one interval; of a version that is stored, or of a fact that is new."""
-
-    start: Micros
-    end: Micros | None
-    key: object
-    order: tuple[Micros, int]
-    record: MemoryRecord | None = None
-    fact: int | None = None
-    narrower: bool = False
-
-    def holds(self, instant: Micros) -> bool:
-        return self.start <= instant and (self.end is None or instant < self.end)
-
-
-class _Line:
-    """The values of one slot over time."""
-
-    def __init__(self, known: Sequence[MemoryRecord], scope: Scope | None) -> None:
-        self._spans = [
-            _Span(
-                start=record.valid_from,
-                end=record.valid_to if record.retired_at is not None else None,
-                key=analysis.text_key(record.text),
-                order=(record.recorded_at, record.revision),
-                record=record,
-                narrower=scope is not None and is_narrower(record, scope),
-            )
-            for record in known
-            if record.retired_at is None or record.valid_to is None or record.valid_to > record.valid_from
-        ]
-        self._repeats: dict[int, _Span] = {}
-
-    def insert(self, number: int, fact: Fact, since: Micros) -> None:
-        """Put one fact in its place, behind what began to hold before it or together with it."""
-        key = analysis.text_key(fact.text)
-        holding = [span for span in self._spans if span.holds(since)]
-        before = max(holding, key=lambda s: (s.start, s.order), default=None)
-        again = before is not None and before.key == key
-        own = [span for span in holding if span.key == key and not span.narrower] if again else []
-        repeated = max(own, key=lambda s: (s.start, s.order), default=None)
-        # What a run was told later stands beside it, as it does if it is told in that order.
-        later = [span.start for span in self._spans if span.start > since and not span.narrower]
-        for span in holding:
-            # What is said again ends other values beside it, and nothing of the past.
-            if not again or (span.key != key and span.end is None):
-                span.end = since
-        if repeated is not None:
-            self._repeats[number] = repeated
-            return
-        end = min(later, default=None)
-        self._spans.append(_Span(start=since, end=end, key=key, order=(since, number), fact=number))
-
-    def told(self) -> Slotted:
-        """What has to be done so that the store agrees with the line."""
-        decisions: list[Decision] = []
-        memories: list[MemoryRecord] = []
-        until: dict[int, tuple[Micros, str | int]] = {}
-        newest = max(
-            (span for span in self._spans if span.fact is not None and span.end is None),
-            key=lambda span: span.start,
-            default=None,
-        )
-        replaced = [s for s in self._spans if s.record and s.record.retired_at is None and s.end is not None]
-        replaced = [s for s in replaced if not s.narrower] or replaced
-        target = max(replaced, key=lambda s: (s.start, s.order), default=None) if newest is not None else None
-        if newest is not None:
-            decisions.append(_current(newest, target, memories))
-        for span in self._spans:
-            if span.fact is not None and span is not newest:
-                assert span.end is not None
-                until[span.fact] = (span.end, self._successor(span))
-                decisions.append(Decision(fact=span.fact, operation="ADD", reason=LATER_KNOWN))
-        decisions += [_repeated(number, said, memories) for number, said in self._repeats.items()]
-        return Slotted(
-            decisions=tuple(decisions),
-            memories=tuple(memories),
-            corrections=tuple(self._corrections(newest, target)),
-            until=until,
-            cuts=cuts_of(
-                [span.record for span in self._spans if span.record is not None],
-                [(span.start, span.fact) for span in self._spans if span.fact is not None],
-            ),
-        )
-
-    def _successor(self, span: _Span) -> str | int:
-        following = min(
-            (other for other in self._spans if other.start >= (span.end or 0) and other is not span),
-            key=lambda other: other.start,
-        )
-        if following.fact is not None:
-            return following.fact
-        assert following.record is not None
-        return following.record.memory_id
-
-    def _heir(self, target: _Span | None) -> str | None:
-        """The memory that goes on: the one that is updated, or that was said again."""
-        spans = [span for span in (target, *self._repeats.values()) if span is not None]
-        return next((span.record.memory_id for span in spans if span.record is not None), None)
-
-    def _corrections(
-        self, newest: _Span | None, target: _Span | None
-    ) -> Iterator[AmendMemory | RetireMemory]:
-        for span in self._spans:
-            record = span.record
-            if record is None or span.end is None:
-                continue
-            if record.retired_at is None and span is not target:
-                yield RetireMemory(
-                    memory_id=record.memory_id,
-                    expected_revision=record.revision,
-                    valid_to=span.end,
-                    superseded_by=self._heir(target),
-                    reason="another value of the same",
-                )
-                continue
-            # An update closes its target when the new value begins; a value in between began earlier.
-            closes = newest.start if span is target and newest is not None else record.valid_to
-            if span.end != closes:
-                yield AmendMemory(
-                    memory_id=record.memory_id,
-                    revision=record.revision,
-                    valid_to=span.end,
-                    reason="something in between became known",
-                )
-
-
-def _current(newest: _Span, target: _Span | None, memories: list[MemoryRecord]) -> Decision:
-    assert newest.fact is not None
-    if target is None or target.record is None:
-        return Decision(fact=newest.fact, operation="ADD")
-    memories.append(target.record)
-    return Decision(
-        fact=newest.fact, operation="UPDATE", target=len(memories) - 1, reason="a later value of the same"
-    )
-
-
-def _repeated(number: int, said: _Span, memories: list[MemoryRecord]) -> Decision:
-    if said.record is None or said.record.retired_at is not None:
-        return Decision(fact=number, operation="NONE", reason="known already")
-    memories.append(said.record)
-    return Decision(fact=number, operation="NONE", target=len(memories) - 1, reason="known already")

@@ -27,15 +27,21 @@ _AMENDS: Final = re.compile(
     re.IGNORECASE,
 )
 
-#: "I live there now", "have lived there since 2019", "wohne seit 2019 dort": what a speaker says holds now,
-#: whatever the date. "Lives there since" alone is how a model tells a date.
+#: "I live there now", "I live there since 2019", "wohne seit 2019 dort": what a speaker says holds now,
+#: whatever the date. What was so until some time, or is told in the past tense, does not; nor does "Ana lives
+#: there since 2019", which is how dates are told of somebody.
 _NOW: Final = re.compile(
     r"\b(now|nowadays|currently|these days|at present|still|jetzt|nun|derzeit|zurzeit|momentan|inzwischen"
     r"|noch|seit|seitdem|ahora|actualmente|todavía|sigo|seguimos|hoy en día)\b"
     r"|\bdesde\b(?!.{0,80}\bhasta\b)|(?:\bhave|\bhas|['\u2019]ve)\b[^,;]{0,80}\bsince\b"
-    r"|现在|目前|如今|仍然|还在|自从|以来",
+    r"|\b(?:vivo|vivimos|resido|trabajo|trabajamos|estudio|estoy|estamos|soy|llevo|llevamos)\b.{0,80}\bhace\b"
+    r"|\b(?:llevo|llevamos)\b.{0,80}\b(?:años?|meses|mes|semanas?|días?)\b"
+    r"|现在|目前|如今|仍然|还在|自从|以来|[自从].{1,12}[起开]|就.{1,20}了",
     re.IGNORECASE,
 )
+_MINE: Final = re.compile(r"\b(?:I|we|my|our|home)\b", re.IGNORECASE)
+_SINCE: Final = re.compile(r"\bsince\b(?!.{0,80}\b(?:until|till)\b)", re.IGNORECASE)
+_WAS: Final = re.compile(r"\b(?:was|were|had|lived|worked|studied|stayed|used to)\b", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r"[.!?;\n。！？；]+(?:\s|$)|[\n。！？；]")
 
 
@@ -63,4 +69,11 @@ def holds_now(text: str, value: frozenset[str]) -> bool:
     """
     sentences = [sentence for sentence in _SENTENCE.split(text) if sentence]
     about = [sentence for sentence in sentences if not value.isdisjoint(query_terms(sentence))]
-    return any(_NOW.search(sentence) for sentence in about or sentences)
+    return any(_says_now(sentence) for sentence in about or sentences)
+
+
+def _says_now(sentence: str) -> bool:
+    if _NOW.search(sentence) is not None:
+        return True
+    since = _SINCE.search(sentence) is not None and _MINE.search(sentence) is not None
+    return since and _WAS.search(sentence) is None

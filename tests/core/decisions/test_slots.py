@@ -228,6 +228,16 @@ CORRECTIONS = [
     ("我从2019年以来住在罗马。", "Ana 住在罗马。"),
     ("Vivo en Roma desde 2019.", "Ana vive en Roma desde 2019."),
     ("我从2019年以来住在罗马。", "Ana 从2019年以来住在罗马。"),
+    ("I live in Rome since 2019", "Ana lives in Rome."),
+    ("Since 2019 I live in Rome.", "Ana lives in Rome."),
+    ("I'm living in Rome since 2019.", "Ana lives in Rome."),
+    ("Home is Rome since 2019", "Ana lives in Rome."),
+    ("I've lived in Rome since 2019.", "Ana lives in Rome."),
+    ("我从2019年起住在罗马", "Ana 住在罗马。"),
+    ("自2019年起我住在罗马", "Ana 住在罗马。"),
+    ("我2019年就住在罗马了", "Ana 住在罗马。"),
+    ("Vivo en Roma hace siete años", "Ana vive en Roma."),
+    ("Llevo siete años en Roma", "Ana vive en Roma."),
 ]
 
 
@@ -275,13 +285,69 @@ def test_a_move_within_the_day_of_the_old_value_is_a_question_for_the_model(
         memory.add("I live in Paris.", user_id="u", observed_at=before)
         memory.add(said, user_id="u", observed_at=after)
         assert len(chat.calls) == 3
+        (rome,) = memory.get_all(user_id="u")
+        assert rome.memory == "Ana lives in Rome"
+        # Paris was true when it was said; that it is Rome is known since that was said.
+        assert rome.valid_from == datetime.fromisoformat(after)
+        moment = datetime.fromisoformat(before) + timedelta(minutes=1)
+        assert texts(memory.get_all(user_id="u", as_of=moment)) == ["Ana lives in Paris"]
+
+
+def test_a_day_without_an_hour_may_lie_in_a_month_or_year_too(tmp_path):
+    memory, chat = scripted(
+        tmp_path,
+        {"facts": [fact("Ana lives in Paris")]},
+        {"facts": [fact("Ana lives in Rome", "2026")]},
+        {"decisions": [{"fact": 0, "op": "UPDATE", "target": 0}]},
+        grounding={"mode": "off"},
+    )
+    with memory:
+        memory.add("I live in Paris.", user_id="u", observed_at="2026-02-10")
+        memory.add("I moved to Rome this year.", user_id="u", observed_at="2026-06-18")
+        assert len(chat.calls) == 3
         assert texts(memory.get_all(user_id="u")) == ["Ana lives in Rome"]
+        assert texts(memory.get_all(user_id="u", as_of="2026-03-01")) == ["Ana lives in Paris"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_move_of_the_same_day_and_add_comes_after_what_was_said_before_it(tmp_path, first):
+    facts = [fact("Ana works at SAP"), fact("Ana started at Bosch today", "2026-06-10", cites=[1])]
+    memory, chat = scripted(tmp_path, {"facts": facts[::-1] if first else facts}, grounding={"mode": "off"})
+    said = [
+        {"role": "user", "content": "I work at SAP.", "observed_at": "2026-06-10T10:00:00Z"},
+        {"role": "user", "content": "I started at Bosch today.", "observed_at": "2026-06-10T11:00:00Z"},
+    ]
+    with memory:
+        memory.add(said, user_id="u")
+        assert len(chat.calls) == 1
+        (bosch,) = memory.get_all(user_id="u")
+        assert bosch.memory == "Ana started at Bosch today"
+        assert bosch.valid_from.isoformat() == "2026-06-10T11:00:00+00:00"
+        assert texts(memory.get_all(user_id="u", as_of="2026-06-10T10:30:00Z")) == ["Ana works at SAP"]
+        assert memory.admin.doctor().ok
+
+
+def test_clocks_that_differ_a_little_make_no_past(tmp_path):
+    replies = {"facts": [fact("Ana lives in Paris")]}, {"facts": [fact("Ana lives in Rome")]}
+    memory, chat = scripted(tmp_path, *replies, grounding={"mode": "off"})
+    with memory:
+        memory.add("I live in Paris.", user_id="u", observed_at="2026-05-01T10:00:05Z")
+        memory.add("I live in Rome.", user_id="u", observed_at="2026-05-01T10:00:00Z")
+        assert len(chat.calls) == 2
+        (rome,) = memory.get_all(user_id="u")
+        assert rome.memory == "Ana lives in Rome"
+        assert rome.valid_from.isoformat() == "2026-05-01T10:00:05+00:00"
+        assert memory.admin.doctor().ok
 
 
 EARLIER = [
     "I lived in Rome from 2019. Since 2020 I have been in Paris, and I am there now.",
     "From 2019 it was Rome.",
     "Viví en Roma desde 2019 hasta 2020.",
+    "Since 2019 I lived in Rome for a year.",
+    "I was in Rome since 2019.",
+    "In Rome since 2019, until I moved.",
+    "Viví en Roma hace siete años.",
 ]
 
 

@@ -96,7 +96,9 @@ def test_what_a_retraction_rests_on_no_hook_has_seen(tmp_path, hook):
     gone = {"fact": 0, "op": "DELETE", "target": 0, "retract": True, "reason": f"{SECRET} is lost"}
     replies = [HAS_ONE, {"facts": [fact(f"Ana has lost {SECRET}")]}, {"decisions": [gone]}]
     results, told, stored = run(tmp_path, hook, replies)
-    assert [result.deleted[0].reason for result in results[2:]] == ["left out, for hooks have not passed it"] * 2
+    assert [result.deleted[0].reason for result in results[2:]] == [
+        "left out, for hooks have not passed it"
+    ] * 2
     assert SECRET not in told
     assert SECRET.encode() not in stored
 

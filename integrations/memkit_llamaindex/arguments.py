@@ -6,11 +6,12 @@ from typing import Final, TypeVar
 
 from memkit_core import clean_text
 from memkit_core.errors import UsageError
-from memkit_core.types import MAX_ID_CHARS
 
 T = TypeVar("T")
 #: So many memories, or quotations, are recalled at most.
 MOST: Final = 1_000
+#: Characters of an id, as all of memkit has it.
+_LONGEST: Final = 1_024
 _MANY: Final = 1_000_000_000
 
 
@@ -20,9 +21,9 @@ def an_id(value: object, what: str) -> str:
     Raises:
         UsageError: It is none.
     """
-    if not isinstance(value, str) or not value or len(value) > MAX_ID_CHARS or clean_text(value) != value:
+    if not isinstance(value, str) or not value or len(value) > _LONGEST or clean_text(value) != value:
         raise UsageError(
-            f"{what} is a non-empty text of at most {MAX_ID_CHARS:,} characters, without NUL and lone"
+            f"{what} is a non-empty text of at most {_LONGEST:,} characters, without NUL and lone"
             f" surrogates, not {value!r:.80}"
         )
     return value

@@ -13,7 +13,7 @@ import pytest
 
 OPERATIONS = (
     "first-memory raw-add batch-add search-100x100 turn-1k model-add concurrent-adds "
-    "graph-items-10 graph-checkpoints-10 graph-turns growth large"
+    "graph-items-10 graph-checkpoints-10 graph-turns llama-turns-10 growth large"
 ).split()
 
 
@@ -54,6 +54,7 @@ def test_every_operation_has_its_figures(run: tuple[dict[str, Any], str]) -> Non
         "graph-items-10": {"put.wall", "get.cpu", "list ten.cpu", "filter.cpu", "search.cpu"},
         "graph-checkpoints-10": {"put.wall", "put writes.cpu", "get latest.cpu"},
         "graph-turns": {"turn.wall", "bytes kept for each byte said"},
+        "llama-turns-10": {"without.cpu", "with.cpu", "memory.cpu", "later, per turn.cpu"},
         "growth": {"add beside 10.cpu", "search beside 100.cpu", "search, most against fewest others"},
         "large": {"open and first search.wall", "warm search.cpu", "memory, MB", "files, MB"},
     }

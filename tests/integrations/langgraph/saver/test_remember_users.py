@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,14 @@ def _deaf(saver: MemkitSaver) -> MemkitSaver:
     return saver
 
 
-def test_what_a_failed_run_left_is_its_own_users(memory: Memory, path: Path) -> None:
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_what_a_failed_run_left_is_its_own_users(memory: Memory, path: Path, durability: str) -> None:
     saver = MemkitSaver(memory, remember=memory)
     graph = _crashing(saver)
-    with pytest.raises(RuntimeError, match="down"):
-        _ask(graph, "crash: my PIN is 1234", thread(user_id="ann"))
-    _ask(graph, "hello", thread(user_id="bob"))
+    for text, user in (("crash: my PIN is 1234", "ann"), ("hello", "bob")):
+        said = {"messages": [HumanMessage(text)]}
+        with pytest.raises(RuntimeError, match="down") if user == "ann" else nullcontext():
+            graph.invoke(said, thread(user_id=user), durability=durability)
     saver.flush(30)
     assert heard(path, "ann") == ["crash: my PIN is 1234"]
     assert heard(path, "bob") == ["hello", "Noted."]
@@ -107,16 +111,25 @@ def test_a_fork_hands_on_what_another_branch_left(memory: Memory, path: Path) ->
 
 def test_branches_at_once_lose_nothing_and_double_nothing(memory: Memory, path: Path) -> None:
     first, second = (MemkitSaver(memory, remember=memory, user_id="ann") for _ in range(2))
+    start = chat(first).update_state(thread(), {"messages": []}, as_node="__start__")["configurable"]
     assert first._rememberer is not None
-    hand_on, waiting = first._rememberer.hand_on, list[Any]()
-    first._rememberer.hand_on = lambda *told: waiting.append(told)  # type: ignore[method-assign]
-    one = HumanMessage("one", id="1")
-    start = chat(first).update_state(thread(), {"messages": [one]}, as_node="__start__")["configurable"]
-    _ask(chat(first), "two", thread(**start))
-    _ask(chat(second), "three", thread(**start))
+    add, claimed, gone = first._rememberer._add, threading.Event(), threading.Event()
+
+    def add_later(*told: Any) -> None:
+        claimed.set()
+        assert gone.wait(30)
+        add(*told)
+
+    first._rememberer._add = add_later  # type: ignore[method-assign]
+    def run(saver: MemkitSaver, text: str) -> None:
+        said = {"messages": [HumanMessage("one", id="1"), HumanMessage(text, id=text)]}
+        chat(saver).invoke(said, thread(**start), durability="exit")  # claims all of it at once
+
+    run(first, "two")
+    assert claimed.wait(30)
+    run(second, "three")
     second.flush(30)
-    for told in waiting:
-        hand_on(*told)
+    gone.set()
     first.flush(30)
     asked = [text for text in heard(path, "ann") if not text.startswith("You said")]
     assert sorted(asked) == ["one", "three", "two"]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
+from llama_index.core.agent.workflow import AgentStream, AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallBlock
-from llama_index.core.chat_engine import CondenseQuestionChatEngine, ContextChatEngine, SimpleChatEngine
+from llama_index.core.chat_engine import (
+    CondensePlusContextChatEngine,
+    CondenseQuestionChatEngine,
+    ContextChatEngine,
+    SimpleChatEngine,
+)
 from llama_index.core.llms import MockLLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
@@ -89,15 +98,67 @@ async def test_a_context_keeps_the_history_over_its_dict(memory: Memory) -> None
     assert seen == ["My name is Ann.", "Hello Ann.", "Who am I?"]
 
 
-async def test_a_streaming_function_agent_with_tools_of_its_own(memory: Memory) -> None:
+async def test_a_function_agent_with_tools_of_memory(memory: Memory) -> None:
     script = Script(
         calls("save_memory", content="Ann plays the cello."),
         lambda messages: says(f"Saved: {messages[-1].content}"),
     )
     tools: Any = MemkitToolSpec(memory, user_id="ann").to_tool_list()
     agent = FunctionAgent(tools=tools, llm=script.llm, streaming=False)
-    await agent.run("Remember that I play the cello.", memory=MemkitMemory(memory, user_id="ann", wait=True))
+    await agent.run(
+        user_msg="Remember that I play the cello.", memory=MemkitMemory(memory, user_id="ann", wait=True)
+    )
     assert "Ann plays the cello." in texts(memory)
+
+
+async def test_a_streaming_function_agent(memory: Memory) -> None:
+    memory.add("I am allergic to peanuts.", user_id="ann")
+    script = Script(calls("add", a=1, b=2), says("It is 3."))
+    agent = FunctionAgent(tools=[add], llm=script.llm, streaming=True)
+    mine = MemkitMemory(memory, user_id="ann", wait=True)
+    running = agent.run(user_msg="What is 1 + 2? I live in Berlin.", memory=mine)
+    streamed = [event.delta async for event in running.stream_events() if isinstance(event, AgentStream)]
+    assert str(await running) == "It is 3."
+    # What is recalled and remembered stays out of what the user is shown.
+    assert "It is 3." in "".join(streamed)
+    assert "peanuts" not in "".join(streamed)
+    assert roles(mine.get_all()) == ["user", "assistant", "tool", "assistant"]
+    assert any("Berlin" in text for text in texts(memory))
+
+
+async def test_an_agent_answers_where_the_memory_fails(
+    memory: Memory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = Script(says("Hello."), says("Hello again."))
+    agent = FunctionAgent(tools=[], llm=script.llm, streaming=False)
+    mine = MemkitMemory(memory, user_id="ann")
+    with closing(sqlite3.connect(tmp_path / "llama.db", isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE memories RENAME TO gone")
+        assert str(await agent.run(user_msg="I live in Berlin.", memory=mine)) == "Hello."
+        connection.execute("ALTER TABLE gone RENAME TO memories")
+    assert "could not remember" in caplog.text
+    assert str(await agent.run(user_msg="I work in Potsdam.", memory=mine)) == "Hello again."
+    told = texts(memory)
+    assert [sum(place in text for text in told) for place in ("Berlin", "Potsdam")] == [1, 1]
+
+
+async def test_many_users_at_once_on_one_loop(memory: Memory) -> None:
+    names = [f"User{n}" for n in range(8)]
+
+    def reply(messages: Sequence[ChatMessage], **kwargs: Any) -> ChatMessage:
+        return says(" ".join(sorted({name for name in names if name in str(messages)})))
+
+    agent = FunctionAgent(llm=MockFunctionCallingLLM(response_generator=reply), streaming=False)
+
+    async def talk(name: str) -> None:
+        for turn in range(4):
+            mine = MemkitMemory(memory, user_id=name, session_id="one", wait=True)
+            assert str(await agent.run(user_msg=f"{turn}: my secret is {name}", memory=mine)) == name
+
+    await asyncio.gather(*(talk(name) for name in names))
+    for name in names:
+        assert all(name in text for text in texts(memory, name))
+        assert len(texts(memory, name)) >= 4
 
 
 async def test_a_react_agent(memory: Memory) -> None:
@@ -155,6 +216,19 @@ async def test_the_chat_engines(memory: Memory, insert_method: Any) -> None:
         engine.reset()
         assert kept.get_all() == []
     assert "I am allergic to peanuts." in texts(memory)
+
+
+async def test_the_chat_engine_that_condenses_and_retrieves(memory: Memory) -> None:
+    memory.add("I am allergic to peanuts.", user_id="ann")
+    script = Script(says("Peanuts."), says("Nothing else."))
+    mine = MemkitMemory(memory, user_id="ann", wait=True)
+    retriever = MemkitRetriever(memory, user_id="ann", k=1)
+    engine = CondensePlusContextChatEngine.from_defaults(retriever, llm=script.llm, memory=mine)
+    assert str(engine.chat("What am I allergic to?")) == "Peanuts."
+    assert "allergic to peanuts" in str(script.asked[0])
+    assert str(await engine.achat("And what else?")) == "Nothing else."
+    said = ["What am I allergic to?", "Peanuts.", "And what else?", "Nothing else."]
+    assert [m.content for m in mine.get_all()] == said
 
 
 async def test_streamed_answers_are_kept(memory: Memory) -> None:

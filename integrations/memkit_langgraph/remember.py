@@ -62,6 +62,7 @@ class Rememberer:
         self._jobs: set[Future[None]] = set()
         self._pid = os.getpid()
         self._seen: OrderedDict[tuple[str, str], frozenset[str] | None] = OrderedDict()
+        self._warned = False
 
     @property
     def _fixed(self) -> str | None:
@@ -89,6 +90,7 @@ class Rememberer:
         user = None
         if metadata.get("source") == "input":
             user = self._user(config)
+        self._tell_delta(checkpoint)
         messages = _spoken(checkpoint["channel_values"].get(self._key))
         earlier = self._earlier(config, thread_id, load)
         self._learn(thread_id, checkpoint, messages)
@@ -108,6 +110,15 @@ class Rememberer:
         if not messages:
             return None
         return Heard(messages, NewClaims(said=tuple(said), over=tuple(messages)[:complete]))
+
+    def _tell_delta(self, checkpoint: Checkpoint) -> None:
+        """Say once that a delta channel's messages, which no checkpoint has as a list, are not heard."""
+        value = checkpoint["channel_values"].get(self._key)
+        snapshot = type(value).__name__ == "_DeltaSnapshot"
+        gone = value is None and self._key in checkpoint["channel_versions"]
+        if (snapshot or gone) and not self._warned:
+            self._warned = True
+            _log.warning("messages of a delta channel are not remembered: use a remember node")
 
     def _user(self, config: RunnableConfig) -> str:
         return checked(resolve_user(cast("Mapping[str, Any]", config), None, self._user_id))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.channels.delta import DeltaChannel
+from langgraph.graph import START, StateGraph
 
 from memkit_core import AsyncMemory, Memory
 from memkit_core.errors import StorageUnavailableError, UsageError
@@ -134,3 +136,25 @@ def test_the_context_of_a_run_names_its_user(memory: Memory, path: Path) -> None
     graph.invoke({"messages": [("user", "hello")]}, thread(), context={"user_id": "from the context"})
     saver.flush(30)
     assert heard(path, "from the context") == ["hello", "You said: hello"]
+
+
+@pytest.mark.parametrize("frequency", [1, 1000])
+def test_a_delta_channel_is_not_remembered_and_told(
+    memory: Memory, path: Path, caplog: pytest.LogCaptureFixture, frequency: int
+) -> None:
+    channel = DeltaChannel(_join, snapshot_frequency=frequency)
+    State = TypedDict("State", {"messages": Annotated[list[Any], channel]})  # noqa: UP013 - of a value made here
+    builder = StateGraph(State)
+    builder.add_node("model", lambda _: {"messages": [AIMessage("Noted.", id="a")]})
+    builder.add_edge(START, "model")
+    saver = MemkitSaver(memory, remember=memory, user_id="ann")
+    graph: Any = builder.compile(checkpointer=saver)
+    for text in ("one", "two"):
+        graph.invoke({"messages": [HumanMessage(text, id=text)]}, thread())
+    saver.flush(30)
+    assert heard(path, "ann") == []
+    assert caplog.text.count("delta channel") == 1
+
+
+def _join(state: Any, writes: Any) -> list[Any]:
+    return [*state, *(message for write in writes for message in write)]

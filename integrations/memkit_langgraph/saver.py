@@ -61,7 +61,7 @@ class MemkitSaver(AsyncVerbs):
             LangGraph's and LangChain's messages and Python's plain types always may.
         encryption_key: 16, 24 or 32 bytes: everything in checkpoints is encrypted with it, and nothing that
             is not is read. A list: the first encrypts, all decrypt. Names stay readable: threads,
-            namespaces, channels of writes, ids, sizes and times.
+            namespaces, channels of writes, ids (users' with ``remember``), sizes and times.
         keep_last: So many checkpoints of a namespace stay when another one is put, None: all.
         max_age: What is older goes when another checkpoint of its thread is put. The latest always stays.
         remember: Messages are remembered in this memory, once, in the background, for their run's user.

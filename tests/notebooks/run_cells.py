@@ -1,13 +1,15 @@
 """Runs a notebook's cells without a kernel: ``python run_cells.py NOTEBOOK OUT``.
 
-Writes for every code cell what it printed, the table of its last line if that has one, and how many
-figures it drew.
+As in a kernel, cells run inside a running event loop and may ``await``. Writes for every code cell what it
+printed, the table of its last line if that has one, and how many figures it drew.
 """
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextlib
+import inspect
 import io
 import json
 import sys
@@ -15,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 
-def run(source: str, names: dict[str, Any]) -> dict[str, Any]:
+async def run(source: str, names: dict[str, Any]) -> dict[str, Any]:
     """What a cell shows."""
     tree = ast.parse(source)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     printed = io.StringIO()
     value = None
     with contextlib.redirect_stdout(printed):
-        exec(compile(tree, "<cell>", "exec"), names)
+        await _value(tree, "exec", names)
         if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)
+            value = await _value(ast.Expression(last.value), "eval", names)
     shown = getattr(value, "_repr_html_", None)
     return {
         "printed": printed.getvalue(),
@@ -32,6 +34,12 @@ def run(source: str, names: dict[str, Any]) -> dict[str, Any]:
         "value": value is not None,
         "figures": _figures(),
     }
+
+
+async def _value(tree: ast.Module | ast.Expression, mode: str, names: dict[str, Any]) -> Any:
+    code = compile(tree, "<cell>", mode, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    value = eval(code, names)
+    return await value if code.co_flags & inspect.CO_COROUTINE else value
 
 
 def _figures() -> int:
@@ -43,13 +51,13 @@ def _figures() -> int:
     return count
 
 
-def main() -> None:
+async def main() -> None:
     """Run all cells in one namespace."""
     notebook, out = map(Path, sys.argv[1:])
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     names: dict[str, Any] = {"__name__": "__main__"}
-    told = [run("".join(cell["source"]), names) for cell in cells if cell["cell_type"] == "code"]
+    told = [await run("".join(cell["source"]), names) for cell in cells if cell["cell_type"] == "code"]
     out.write_text(json.dumps(told), encoding="utf-8")
 
 
-main()
+asyncio.run(main())

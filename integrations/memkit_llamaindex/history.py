@@ -30,15 +30,15 @@ class Entry:
 
     Attributes:
         key: Keys grow in the order in which messages were put.
-        message: As it was put. It stays inside: ``told`` is for others.
+        role: Of the message as it was put.
     """
 
     key: str
-    message: ChatMessage
+    role: MessageRole
+    _value: str
     _told: ChatMessage
-    # Of a message that is nothing but a text, what there is to be changed. None in other ones.
-    _block: TextBlock | None
-    _text: str | None
+    # To see a change by: of a message that is nothing but a text its block and that text, else a copy.
+    _then: tuple[TextBlock, str] | ChatMessage
 
     @classmethod
     def of(cls, key: str, value: str) -> Entry:
@@ -46,8 +46,8 @@ class Entry:
         told = ChatMessage.model_validate_json(value)
         block = told.blocks[0] if len(told.blocks) == 1 and not told.additional_kwargs else None
         if isinstance(block, TextBlock):
-            return cls(key, ChatMessage.model_validate_json(value), told, block, block.text)
-        return cls(key, told.model_copy(deep=True), told, None, None)
+            return cls(key, told.role, value, told, (block, block.text))
+        return cls(key, told.role, value, told, told.model_copy(deep=True))
 
     def told(self) -> ChatMessage:
         """The message as it was put, whatever was done to those that were handed out before."""
@@ -55,16 +55,15 @@ class Entry:
         # where it need not look far.
         now = self._told.__dict__
         blocks, more = now["blocks"], now["additional_kwargs"]
-        if self._block is None:
-            then = self.message.__dict__
-            same = more == then["additional_kwargs"] and _inside(blocks) == _inside(then["blocks"])
+        if isinstance(self._then, tuple):
+            block, text = self._then
+            same = not more and len(blocks) == 1 and blocks[0] is block and block.text is text
         else:
-            same = (
-                not more and len(blocks) == 1 and blocks[0] is self._block and self._block.text is self._text
-            )
-        if same and now["role"] is self.message.role:
+            then = self._then.__dict__
+            same = more == then["additional_kwargs"] and _inside(blocks) == _inside(then["blocks"])
+        if same and now["role"] is self.role:
             return self._told
-        return self.message.model_copy(deep=True)
+        return ChatMessage.model_validate_json(self._value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ class Known:
             return self.entries
         entries = self.entries[-count:]
         # A tool's result without its call is refused by providers.
-        asked = (n for n, entry in enumerate(entries) if entry.message.role == MessageRole.USER)
+        asked = (n for n, entry in enumerate(entries) if entry.role is MessageRole.USER)
         return entries[next(asked, 0) :]
 
     def unremembered(self) -> list[Entry]:

@@ -252,9 +252,7 @@ class MemkitMemory(BaseMemory):
             self._history.append(items, new)
             return None
         known = self._read(items)
-        said, refused = self._fit(
-            lent, _said([*(entry.message for entry in known.unremembered()), *messages])
-        )
+        said, refused = self._fit(lent, _said([*(entry.told() for entry in known.unremembered()), *messages]))
         # Extraction takes its time, in which an answer is not lost. Where nobody waits for it, the answer is
         # stored behind, with the mark that it is remembered: one write.
         kept = self._history.append(items, new, after=known.changed_at) if self.wait else None
@@ -306,8 +304,7 @@ class MemkitMemory(BaseMemory):
         told: list[ChatMessage] = []
         others: list[ChatMessage] = []
         for entry in entries:
-            message = entry.told()
-            (told if message.role is MessageRole.SYSTEM else others).append(message)
+            (told if entry.role is MessageRole.SYSTEM else others).append(entry.told())
         if known and self.insert_method == "user":
             asked = (n for n in reversed(range(len(others))) if others[n].role is MessageRole.USER)
             last = next(asked, None)
@@ -334,12 +331,12 @@ async def _on(lent: Lent, function: Callable[[ItemStore], T]) -> T:
 
 def _turn(entries: Sequence[Entry], asked: str | None) -> tuple[str, str]:
     """Which turn it is, by its user message's key, and what to recall for."""
-    users = (entry for entry in reversed(entries) if entry.message.role == MessageRole.USER)
+    users = (entry for entry in reversed(entries) if entry.role is MessageRole.USER)
     last = next(users, None)
     if last is None:
         return ("", (asked or "").strip())
     told = chain([last], users)
-    query = (asked or "").strip() or next((text for e in told if (text := text_of(e.message))), "")
+    query = (asked or "").strip() or next((text for e in told if (text := text_of(e.told()))), "")
     return (last.key, query)
 
 

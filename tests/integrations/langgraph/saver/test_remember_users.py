@@ -121,6 +121,7 @@ def test_branches_at_once_lose_nothing_and_double_nothing(memory: Memory, path: 
         add(*told)
 
     first._rememberer._add = add_later  # type: ignore[method-assign]
+
     def run(saver: MemkitSaver, text: str) -> None:
         said = {"messages": [HumanMessage("one", id="1"), HumanMessage(text, id=text)]}
         chat(saver).invoke(said, thread(**start), durability="exit")  # claims all of it at once

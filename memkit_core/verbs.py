@@ -204,7 +204,8 @@ class Verbs:
             memory_id=record.memory_id,
             text=text,
             metadata=fields,
-            valid_from=now,
+            # The same statement with another tag or expiry holds since it did.
+            valid_from=record.valid_from if text in (None, record.text) else now,
             expires_at=expires,
             actor_id=actor,
             flags=0 if text is None else analysis.text_flags(text),

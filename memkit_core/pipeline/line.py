@@ -30,6 +30,8 @@ class Slotted:
             came then (a memory's id, or the number of a fact).
         cuts: See ``Cuts``; for every version that a correction may be about.
         rejected: Why something was not changed.
+        destructive: How many memories it changes; what a run or agent says word for word like another one of
+            them does not count again.
     """
 
     decisions: tuple[Decision, ...] = ()
@@ -38,12 +40,7 @@ class Slotted:
     until: Mapping[int, tuple[Micros, str | int]] = field(default_factory=dict[int, tuple[Micros, str | int]])
     cuts: Cuts = field(default_factory=no_cuts)
     rejected: tuple[Rejection, ...] = ()
-
-    @property
-    def destructive(self) -> int:
-        """How many memories it changes."""
-        updates = sum(decision.operation == "UPDATE" for decision in self.decisions)
-        return updates + len(self.corrections)
+    destructive: int = 0
 
     @property
     def facts(self) -> frozenset[int]:
@@ -126,16 +123,33 @@ class Line:
                 until[span.fact] = (span.end, self._successor(span))
                 decisions.append(Decision(fact=span.fact, operation="ADD", reason=LATER_KNOWN))
         decisions += [_repeated(number, said, memories) for number, said in self._repeats.items()]
+        corrections = tuple(self._corrections(newest, target))
         return Slotted(
             decisions=tuple(decisions),
             memories=tuple(memories),
-            corrections=tuple(self._corrections(newest, target)),
+            corrections=corrections,
+            destructive=self._changed(target, corrections),
             until=until,
             cuts=cuts_of(
                 [span.record for span in self._spans if span.record is not None],
                 [(span.start, span.fact) for span in self._spans if span.fact is not None],
             ),
         )
+
+    def _changed(self, target: _Span | None, corrections: Sequence[AmendMemory | RetireMemory]) -> int:
+        """See ``Slotted.destructive``."""
+        named = {
+            (c.memory_id, c.revision if isinstance(c, AmendMemory) else c.expected_revision)
+            for c in corrections
+        }
+        changed = [
+            span
+            for span in self._spans
+            if span.record is not None
+            and (span is target or (span.record.memory_id, span.record.revision) in named)
+        ]
+        own = [span.key for span in changed if not span.narrower]
+        return len(own) + len({span.key for span in changed if span.narrower}.difference(own))
 
     def _successor(self, span: _Span) -> str | int:
         following = min(

@@ -80,13 +80,16 @@ class Check:
                 if problem == _NOT_SAID:
                     lost.add(decision.fact)
                 continue
-            for one in (kept, *self._twins(kept)):
-                by_fact[one.fact].append(one)
-                if one.operation in ("UPDATE", "DELETE"):
-                    assert one.target is not None
-                    self._taken.add(one.target)
-                    self._allowance.spend([one.fact])
-                valid.append(one)
+            by_fact[kept.fact].append(kept)
+            valid.append(kept)
+            if kept.operation in ("UPDATE", "DELETE"):
+                assert kept.target is not None
+                self._taken.add(kept.target)
+                self._allowance.spend([kept.fact])
+        for decision in tuple(valid):
+            twins = self._twins(decision)
+            by_fact[decision.fact] += twins
+            valid += twins
         for number in open_facts:
             own = by_fact[number]
             deletions = [d for d in own if d.operation == "DELETE"]
@@ -114,19 +117,25 @@ class Check:
         fact, memory = self._facts[decision.fact], self._memories[decision.target]
         if decision.operation == "NONE":
             return None if stands_for(memory, fact) else "the memory is not trusted, as the fact is"
-        if decision.operation == "DELETE" and not fact.cites:
-            return "a deletion needs a cited message"
-        if (problem := forbidden(fact, memory)) is not None:
-            return problem
-        if None not in (fact.slot, memory.slot) and fact.slot != memory.slot:
-            return "the memory is about something else"
-        if not self._unchanged(decision) and (problem := self._weaker(decision, fact, memory)) is not None:
+        if (problem := self._refusal(decision)) is not None:
             return problem
         if decision.target in self._taken:
             return "the memory is the target of another operation"
         if not self._allowance.covers([decision.fact]):
             return _TOO_MANY
         return None
+
+    def _refusal(self, decision: Decision) -> str | None:
+        """Why a fact may not change a memory, None if it may."""
+        assert decision.target is not None
+        fact, memory = self._facts[decision.fact], self._memories[decision.target]
+        if decision.operation == "DELETE" and not fact.cites:
+            return "a deletion needs a cited message"
+        if (problem := forbidden(fact, memory)) is not None:
+            return problem
+        if None not in (fact.slot, memory.slot) and fact.slot != memory.slot:
+            return "the memory is about something else"
+        return None if self._unchanged(decision) else self._weaker(decision, fact, memory)
 
     def _foreign(self, fact: int, memory: int) -> bool:
         """Whether a memory has nothing to do with a fact, as far as embeddings tell."""
@@ -148,16 +157,16 @@ class Check:
         offered = [n for n in self._recalled.offered[decision.fact] if not self._foreign(decision.fact, n)]
         elsewhere = Decision(fact=decision.fact, operation="ADD", reason=ONLY_NARROWER)
         found: Decision | None = None
+        # A model that names a run's memory may as well mean the one that says it for all.
+        meant = [*named, *offered] if decision.target in self._narrower else named
         for number in (*named, *offered):
             memory = self._memories[number]
-            similar = number in named and self._similar(decision.fact, number)
+            similar = number in meant and self._similar(decision.fact, number)
             if not stands_for(memory, fact) or not says(memory, fact, similar=similar):
                 continue
             if number not in self._narrower:
                 if lasts(memory, self._expires_at):
                     return replace(decision, target=number)
-            elif number in named or _same_words(memory, fact.text):
-                return elsewhere
             else:
                 found = elsewhere
         return found
@@ -185,33 +194,20 @@ class Check:
     def _twins(self, decision: Decision) -> Sequence[Decision]:
         """What else ends with a memory that is changed: what runs and agents say word for word as it did.
 
-        What they were told after the fact was said stays.
+        What they were told after the fact was said stays. They are what is changed once more, not more of it:
+        what an add may change does not count them.
         """
         if not self._narrower or decision.operation not in ("UPDATE", "DELETE"):
             return ()
         assert decision.target is not None
-        twins = [
-            n
-            for n in self._alike(self._memories[decision.target])
-            if n not in (decision.target, *self._meant)
-        ]
-        ends = [
-            Decision(
-                fact=decision.fact,
-                operation="DELETE",
-                target=number,
-                reason=_SAID_THE_SAME,
-                retract=decision.retract,
-            )
-            for number in twins
-            if not is_late(self._facts[decision.fact], self._messages, self._memories[number].valid_from)
-        ]
-        # Each is held against the others too: they share what the add may change.
-        taken = [decision]
-        for end in ends:
-            if self._problem(end, ()) is None and self._allowance.covers([end.fact], len(taken) + 1):
-                taken.append(end)
-        return taken[1:]
+        twins: list[Decision] = []
+        for number in self._alike(self._memories[decision.target]):
+            end = replace(decision, operation="DELETE", target=number, text=None, reason=_SAID_THE_SAME)
+            late = is_late(self._facts[decision.fact], self._messages, self._memories[number].valid_from)
+            if number not in self._taken and not late and self._refusal(end) is None:
+                self._taken.add(number)
+                twins.append(end)
+        return twins
 
     def _weaker(self, decision: Decision, fact: Fact, memory: MemoryRecord) -> str | None:
         """Why a fact may not end what a memory says, None if it may."""

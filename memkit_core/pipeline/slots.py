@@ -236,4 +236,5 @@ def _both(one: Slotted, other: Slotted) -> Slotted:
         until={**one.until, **other.until},
         cuts={**one.cuts, **other.cuts},
         rejected=one.rejected + other.rejected,
+        destructive=one.destructive + other.destructive,
     )

@@ -81,7 +81,7 @@ _EMPTY: Final = frozenset(
         "der die das den dem des ein eine einen einem einer eines und oder ich du er sie es wir ihr mir "
         "mich dir "
         "dich ihm ihn uns ist sind war waren bin bist hat habe hast haben hatte zu im am an auf mit bei "
-        "von fur "
+        "von nach fur "
         "mein meine meinen sein seine seinen ihre ihren dass auch sehr so gar mehr benutzer benutzerin "
         "nutzer mal "
         "nicht kein keine keinen no not never nie"
@@ -319,6 +319,12 @@ _NOTES: Final = re.compile(
     r"\b(?:note|remember|save|store|merken?|speicher[en]|guarde|anote|recuerde)\b|记|¿(?:guardo|anoto)",
     re.IGNORECASE,
 )
+#: "Do you know that Lena moved?" asks about what its reader knows, not about what it tells of Lena.
+_CLAUSE: Final = re.compile(
+    r"[,;:.!?，；：。！？—–]|\b(?:that|who|which|where|because|since|when|whether|if|as|now that|and"
+    r"|dass|ob|weil|wo|wenn|und|que|quien|quienes|donde|porque|si|y)\b",
+    re.IGNORECASE,
+)
 #: Characters of such a word.
 _AGAIN: Final = 4
 
@@ -340,6 +346,16 @@ def asks_user(question: str) -> bool:
     if _SECOND_PERSON.search(question) is None:
         return False
     return _OFFERS.search(question) is None or _NOTES.search(question) is not None
+
+
+def asked_clauses(question: str) -> list[str]:
+    """The clauses of a question: each that is in the second person may be about its reader, and no other."""
+    return [clause for clause in _CLAUSE.split(question) if clause.strip()]
+
+
+def in_second_person(clause: str) -> bool:
+    """Whether a clause speaks of its reader."""
+    return _SECOND_PERSON.search(clause) is not None
 
 
 def refuses(reply: str) -> bool:

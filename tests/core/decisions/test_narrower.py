@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +30,7 @@ def opened(tmp_path):
     memories = []
 
     def opener(*replies: Any, **options: Any) -> Memory:
-        model = ScriptedChatModel(list(replies))
+        model = ScriptedChatModel(replies[0] if callable(replies[0]) else list(replies))
         memories.append(Memory(llm=model, embedder="none", store=tmp_path / "m.db", **options))
         return memories[-1]
 
@@ -216,3 +217,61 @@ def test_a_search_tells_once_what_both_know(opened):
         assert [hit.run_id for hit in memory.search("Bern", user_id="u", limit=limit)] == [None]
     assert [hit.run_id for hit in memory.search("Bern", user_id="u", run_id="r1")] == ["r1"]
     assert len(seen(memory)) == 3
+
+
+@pytest.mark.parametrize("slot", ["lives_in", None])
+@pytest.mark.parametrize("user_too", [True, False])
+def test_what_many_runs_say_alike_is_one_change(opened, slot, user_too):
+    runs = [{"run_id": f"r{number}"} for number in range(6)]
+    told = [*runs, {}] if user_too else runs
+    memory = opened(*(fact(BERN, slot) for _ in told), fact("Ana lives in Rome.", slot), decides("UPDATE"))
+    for scope in told:
+        memory.add("I live in Bern", user_id="u", observed_at="2026-01-01", **scope)
+    result = memory.add("I moved to Rome", user_id="u", observed_at="2026-02-01")
+    assert (result.status, list(result.rejected)) == ("complete", [])
+    assert seen(memory) == [("Ana lives in Rome.", None)]
+
+
+def offered(prompt: str) -> dict[str, int]:
+    """The memories of a prompt with their numbers; of those that say the same, the last."""
+    return {text: int(number) for number, text in re.findall(r'^(\d+) .*?: "(.*)"$', prompt, re.MULTILINE)}
+
+
+def test_what_runs_say_alike_leaves_the_next_fact_its_change(opened):
+    told = ["Ana likes Bern.", "Ana drives a Golf."]
+    texts = [(told[0], {"run_id": f"r{number}"}) for number in range(4)] + [(text, {}) for text in told]
+    both = [{"text": text, "cites": [0]} for text in ("Ana likes Rome.", "Ana drives a Polo.")]
+    said = iter([*(fact(text) for text, _ in texts), {"facts": both}])
+
+    def model(messages: Any) -> dict[str, Any]:
+        prompt = messages[-1].text
+        if "facts:\n" not in prompt:
+            return next(said)
+        if "Rome" not in prompt:
+            return decides("ADD", None)
+        targets = [offered(prompt)[text] for text in told]
+        return {
+            "decisions": [{"fact": n, "op": "UPDATE", "target": target} for n, target in enumerate(targets)]
+        }
+
+    memory = opened(model)
+    for text, scope in texts:
+        memory.add(text, user_id="u", observed_at="2026-01-01", **scope)
+    result = memory.add("Ana likes Rome. Ana drives a Polo.", user_id="u", observed_at="2026-02-01")
+    assert (result.status, list(result.rejected)) == ("complete", [])
+    assert seen(memory) == [("Ana drives a Polo.", None), ("Ana likes Rome.", None)]
+
+
+def test_other_wordings_of_what_a_run_knows_do_not_grow(opened):
+    wordings = ["Ana has her flat in Bern.", "Ana's home is Bern.", "Ana resides in Bern."]
+    said = iter([BERN, *wordings * 3])
+
+    def model(messages: Any) -> dict[str, Any]:
+        prompt = messages[-1].text
+        return decides("NONE", offered(prompt)[BERN]) if "facts:\n" in prompt else fact(next(said))
+
+    memory = opened(model)
+    memory.add("…", user_id="u", run_id="r1")
+    for _ in range(9):
+        assert memory.add("…", user_id="u").status == "complete"
+    assert len(seen(memory)) == 2

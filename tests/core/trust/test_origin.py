@@ -249,12 +249,44 @@ def test_a_question_is_its_users_word_if_the_answer_says_so(
         ("你住在罗马吗？", "是的", "用户住在罗马", False),
         ("Where do you live?", "Rome", "Ana lives in Rome", False),
         ("Do you want me to note that you live in Rome?", "Yes", "Ana lives in Rome", False),
+        ("Lena moved to Oslo, so shall I book?", "Yes, a flight to Oslo please.", "Lena moved to Oslo", True),
+        ("Lena moved to Oslo, so shall I book?", "Yes. And I'll call Lena.", "Lena moved to Oslo", True),
+        (
+            "Lena ist nach Oslo gezogen, soll ich buchen?",
+            "Ja, nach Oslo.",
+            "Lena ist nach Oslo gezogen",
+            True,
+        ),
+        ("Lena se mudó a Oslo, ¿reservo?", "Sí, reserva para Lena.", "Lena se mudó a Oslo", True),
+        ("Lena搬到了奥斯陆，要订酒店吗？", "好的，订奥斯陆的酒店", "Lena搬到了奥斯陆", True),
+        ("Do you know that Lena moved to Oslo?", "Yes", "Lena moved to Oslo", True),
+        ("Are you happy that Lena moved to Oslo?", "Yes", "Lena moved to Oslo", True),
+        ("¿Quieres visitar a Lena, que se mudó a Oslo?", "Sí", "Lena se mudó a Oslo", True),
+        ("Lena moved to Oslo, so shall I book?", "Yes, she moved last week.", "Lena moved to Oslo", False),
+        ("Lena moved to Oslo, so shall I book?", "No, she lives in Bergen.", "Lena lives in Bergen", False),
+        ("Lena, did you move to Oslo?", "Yes, last week", "Lena moved to Oslo", False),
+        ("Should I save that you moved to Oslo?", "Yes please", "Lena moved to Oslo", False),
+        ("Does your daughter live in Oslo?", "Yes", "Lena's daughter lives in Oslo", False),
     ],
 )
 def test_a_yes_to_what_is_said_of_others_is_told_from_an_answer(
     question: str, answer: str, fact: str, assented: bool
 ) -> None:
     assert Voices(said(("assistant", question), ("user", answer))).assented(fact, [1]) is assented
+
+
+@pytest.mark.parametrize(
+    ("first", "assented"),
+    [
+        ("I'm Lena, any plans?", True),
+        ("What does a flight to Oslo cost?", True),
+        ("My friend Lena moved to Oslo.", False),
+    ],
+)
+def test_what_was_said_before_the_yes_counts_if_it_says_the_fact(first: str, assented: bool) -> None:
+    question = "Lena moved to Oslo, so shall I book a flight?"
+    turns = said(("user", first), ("assistant", question), ("user", "Yes"))
+    assert Voices(turns).assented("Lena moved to Oslo", [0, 2]) is assented
 
 
 def test_only_the_part_of_a_long_message_that_asks_is_answered() -> None:

@@ -22,6 +22,8 @@ from .agent_turns import unseen as unseen
 from .async_memory import AsyncMemory
 from .engine import Engine
 from .errors import UsageError, VisionUnsupportedError
+from .fencing import fenced as fenced
+from .fencing import fenced_text as fenced_text
 from .memory import Memory
 from .protocols import CheckpointStore, ItemStore
 from .run_users import UserSource as UserSource

@@ -13,11 +13,10 @@ from crewai.memory.unified_memory import Memory as CrewMemory
 from pydantic import PrivateAttr
 
 from memkit_core import AddResult, AsyncMemory, Memory, SearchHit, clean_text
-from memkit_core.adapting import UserSource
+from memkit_core.adapting import UserSource, fenced_text
 from memkit_core.errors import NotFoundError, UsageError
 
 from .events import asking, saving
-from .fence import fenced_line, safe_text
 from .kept import KeptMemories
 from .matching import all_of, believed, below, in_categories, shown_to
 from .records import SCOPE, joined, metadata_of, record_of
@@ -40,8 +39,8 @@ class Recalled(MemoryMatch):
 
     def format(self) -> str:
         """The line for a prompt."""
-        said = safe_text(self.record.content)
-        return f"- {fenced_line(f'{said} ({self.record.created_at:%Y-%m-%d}, relevance {self.score:.2f})')}"
+        told = f" ({self.record.created_at:%Y-%m-%d}, relevance {self.score:.2f})"
+        return f"- {fenced_text(self.record.content, told)}"
 
 
 class _NoModel:

@@ -8,10 +8,9 @@ from crewai.tools import BaseTool
 from pydantic import BaseModel, Field, PrivateAttr
 
 from memkit_core import AddResult, AsyncMemory, Memory, MemoryChange, SearchResult
-from memkit_core.adapting import UserSource
+from memkit_core.adapting import UserSource, fenced
 from memkit_core.errors import NotFoundError
 
-from .fence import fenced, safe
 from .whose import Whose
 
 _UNKNOWN = "There is no memory with this id."
@@ -179,21 +178,19 @@ def _bounded(limit: int) -> int:
 def _saved(result: AddResult) -> str:
     if result.status == "pending":
         return "Kept, and searchable from now on."
-    return (
-        fenced(safe(_told(change)) for change in result.results) if result.results else "Nothing new in it."
-    )
+    return fenced(_told(change) for change in result.results) or "Nothing new in it."
 
 
 def _found(result: SearchResult) -> str:
-    lines = [
-        safe({"id": hit.id, "memory": hit.memory, "since": hit.valid_from.isoformat(timespec="seconds")})
+    found = [
+        {"id": hit.id, "memory": hit.memory, "since": hit.valid_from.isoformat(timespec="seconds")}
         for hit in result.results
     ]
-    return fenced(lines) if lines else "Nothing is remembered of that."
+    return fenced(found) or "Nothing is remembered of that."
 
 
 def _changed(change: MemoryChange) -> str:
-    return fenced([safe(_told(change))])
+    return fenced([_told(change)])
 
 
 def _told(change: MemoryChange) -> dict[str, Any]:

@@ -57,11 +57,13 @@ RULES: dict[str, set[str] | None] = {
     "evaluation": {*VALUES, "pipeline", "protocols", "memory", *PUBLIC},
     "run_users": {"errors"},
     "agent_turns": set(),
+    "fencing": {"pipeline", "prompts"},
     "adapting": {
         *VALUES,
         "agent_turns",
         "async_memory",
         "engine",
+        "fencing",
         "memory",
         "models",
         "protocols",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -82,10 +81,10 @@ async def test_foreign_ids_are_unknown_and_own_ones_change(memory: Memory) -> No
     for number in (theirs, "nonsense"):
         assert "no memory" in tools["update_memory"].invoke({"memory_id": number, "content": "x"})
         assert "no memory" in await tools["delete_memory"].ainvoke({"memory_id": number})
-    assert json.loads(await tools["update_memory"].ainvoke({"memory_id": mine, "content": "Ann keeps hens."}))
-    found = json.loads(tools["search_memory"].invoke({"query": "hens", "limit": 10**9}))
-    assert [hit["memory"] for hit in found] == ["Ann keeps hens."]
-    assert json.loads(tools["delete_memory"].invoke({"memory_id": mine}))["event"] == "DELETE"
+    assert "UPDATE" in await tools["update_memory"].ainvoke({"memory_id": mine, "content": "Ann keeps hens."})
+    found = tools["search_memory"].invoke({"query": "hens", "limit": 10**9})
+    assert found.count('"memory": ') == found.count("Ann keeps hens.") == 1
+    assert "DELETE" in tools["delete_memory"].invoke({"memory_id": mine})
     assert [item.memory for item in memory.get_all(user_id="bob")] == ["Bob keeps bees."]
 
 

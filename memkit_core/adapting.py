@@ -29,6 +29,9 @@ from .protocols import CheckpointStore, ItemStore
 from .run_users import UserSource as UserSource
 from .run_users import authenticated_user as authenticated_user
 from .run_users import resolve_user as resolve_user
+from .session_log import ALL as ALL
+from .session_log import LogPage as LogPage
+from .session_log import SessionLog as SessionLog
 
 if TYPE_CHECKING:
     from .models.embed import Embedder as Embedder

@@ -1,4 +1,4 @@
-"""memkit for LangChain: a middleware for agents, a retriever over memories, and memory as tools.
+"""memkit for LangChain: a middleware for agents, a retriever, memory as tools, and parts of plain chains.
 
 Names are imported on first use, since LangChain itself takes its time. They need the extra ``langchain``.
 """
@@ -9,16 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .chains import create_recall, create_remember
+    from .history import MemoryChatMessageHistory
     from .middleware import MemoryMiddleware
     from .retriever import MemoryRetriever
     from .tools import create_memory_tools
 
-__all__ = ["MemoryMiddleware", "MemoryRetriever", "create_memory_tools"]
+__all__ = [
+    "MemoryChatMessageHistory",
+    "MemoryMiddleware",
+    "MemoryRetriever",
+    "create_memory_tools",
+    "create_recall",
+    "create_remember",
+]
 
 _HOMES: Final = {
+    "MemoryChatMessageHistory": "history",
     "MemoryMiddleware": "middleware",
     "MemoryRetriever": "retriever",
     "create_memory_tools": "tools",
+    "create_recall": "chains",
+    "create_remember": "chains",
 }
 #: What the extra brings.
 _EXTRA: Final = frozenset({"langchain", "langchain_core", "langgraph"})

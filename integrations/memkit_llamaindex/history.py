@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
-import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final, cast
-from urllib.parse import quote
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ToolCallBlock
 
+from memkit_core.adapting import ALL, SessionLog
 from memkit_core.errors import UsageError
-from memkit_core.protocols import FoundItem, ItemGet, ItemPut, ItemSearch, ItemStore, StoredItem
+from memkit_core.protocols import ItemStore
 
-_ALL: Final = 1_000_000_000
 #: So many of the last messages are read to see what is new; if all of them are, so many times as many.
 _PAGE: Final = 4
 _MORE: Final = 16
-_REMEMBERED: Final = "remembered"
-_GENERATION: Final = "generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +91,21 @@ class Known:
         return list(behind)[::-1]
 
 
-class History:
+class History(SessionLog):
     """The messages of a user's session. Blocking; reads see what any process has put."""
 
-    __slots__ = ("_place", "_state")
+    __slots__ = ()
 
     def __init__(self, user_id: str, session_id: str) -> None:
-        session = ("memkit_llamaindex", label(user_id), label(session_id))
-        self._place = (*session, "messages")
-        self._state = (*session, "state")
+        super().__init__("memkit_llamaindex", user_id, session_id)
 
     def read(self, items: ItemStore, known: Known | None = None) -> Known:
         """The history as it is now, by way of how it was known."""
-        limit = _ALL if known is None else _PAGE
+        limit = ALL if known is None else _PAGE
         while True:
-            generation, remembered, page = items.ask(
-                [
-                    ItemGet(namespace=self._state, key=_GENERATION),
-                    ItemGet(namespace=self._state, key=_REMEMBERED),
-                    ItemSearch(prefix=self._place, limit=limit),
-                ],
-                now=_clock(),
-            )
-            stored = {hit.item.key: hit.item for hit in cast("tuple[FoundItem, ...]", page)}
-            told = _value(generation)
-            before = known.entries if known is not None and known.generation == told else ()
+            page = self.page(items, limit)
+            stored = page.stored
+            before = known.entries if known is not None and known.generation == page.generation else ()
             older, newer = _split(before, min(stored, default=""))
             whole = len(stored) < limit
             if whole or next(reversed(stored)) in newer:
@@ -134,66 +118,11 @@ class History:
         if fresh or len(older) + len(newer) < len(before):
             entries = (*older, *sorted((*newer.values(), *fresh), key=lambda entry: entry.key))
         return Known(
-            generation=told,
-            remembered=_value(remembered),
-            changed_at=max((item.updated_at for item in stored.values()), default=0),
+            generation=page.generation,
+            remembered=page.remembered,
+            changed_at=page.changed_at,
             entries=entries,
         )
-
-    def append(
-        self, items: ItemStore, messages: Sequence[str], *, after: int | None = None, remembered: bool = False
-    ) -> str:
-        """Put messages behind those that are there, all or none.
-
-        Args:
-            messages: As ``written`` made them.
-            after: When the last one was put, if that is known.
-            remembered: They and all before them have become part of the memories.
-
-        Returns:
-            The key of the last one.
-        """
-        now = _behind(self._changed_at(items) if after is None else after)
-        puts = self._puts(messages, now)
-        key = puts[-1].key if puts else ""
-        items.put([*puts, self._stating(_REMEMBERED, key)] if remembered else puts, now=now)
-        return key
-
-    def replace(self, items: ItemStore, messages: Sequence[str]) -> None:
-        """Put messages in the place of those that are there; they count as remembered."""
-        known = self.read(items)
-        now = _behind(known.changed_at)
-        new = self._puts(messages, now)
-        state = [
-            self._stating(_GENERATION, uuid.uuid4().hex),
-            self._stating(_REMEMBERED, new[-1].key if new else ""),
-        ]
-        removed = [ItemPut(namespace=self._place, key=entry.key, value=None) for entry in known.entries]
-        items.put([*removed, *new, *state], now=now)
-
-    def mark(self, items: ItemStore, key: str) -> None:
-        """Note that all messages up to this one have become part of the memories."""
-        items.put([self._stating(_REMEMBERED, key)], now=_clock())
-
-    def _changed_at(self, items: ItemStore) -> int:
-        (found,) = items.ask([ItemSearch(prefix=self._place, limit=1)], now=_clock())
-        return max((hit.item.updated_at for hit in cast("tuple[FoundItem, ...]", found)), default=0)
-
-    def _puts(self, messages: Sequence[str], now: int) -> list[ItemPut]:
-        # What two processes put at one moment is kept, each in one piece.
-        tag = uuid.uuid4().hex[:12]
-        return [
-            ItemPut(namespace=self._place, key=f"{now:020d}-{tag}-{position:06d}", value=message)
-            for position, message in enumerate(messages)
-        ]
-
-    def _stating(self, name: str, value: str) -> ItemPut:
-        return ItemPut(namespace=self._state, key=name, value=json.dumps({"value": value}))
-
-
-def label(text: str) -> str:
-    """The text as a label of a namespace; different texts have different ones."""
-    return quote(text, safe="", errors="surrogatepass").replace(".", "%2E")
 
 
 def text_of(message: ChatMessage) -> str:
@@ -237,16 +166,3 @@ def _split(entries: tuple[Entry, ...], key: str) -> tuple[tuple[Entry, ...], dic
     while end and entries[end - 1].key >= key:
         end -= 1
     return entries[:end], {entry.key: entry for entry in entries[end:]}
-
-
-def _value(answer: object) -> str:
-    return str(json.loads(answer.value)["value"]) if isinstance(answer, StoredItem) else ""
-
-
-def _behind(changed_at: int) -> int:
-    # A clock that was set back must not put a message before those that are there.
-    return max(_clock(), changed_at + 1)
-
-
-def _clock() -> int:
-    return time.time_ns() // 1000

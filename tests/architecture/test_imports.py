@@ -58,6 +58,7 @@ RULES: dict[str, set[str] | None] = {
     "run_users": {"errors"},
     "agent_turns": set(),
     "fencing": {"pipeline", "prompts"},
+    "session_log": {"protocols"},
     "adapting": {
         *VALUES,
         "agent_turns",
@@ -68,6 +69,7 @@ RULES: dict[str, set[str] | None] = {
         "models",
         "protocols",
         "run_users",
+        "session_log",
     },
     "engine": EVERYTHING,
     "background": EVERYTHING,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .chains import create_recall, create_remember
+    from .embeddings import MemkitEmbeddings
     from .history import MemoryChatMessageHistory
     from .middleware import MemoryMiddleware
     from .retriever import MemoryRetriever
     from .tools import create_memory_tools
 
 __all__ = [
+    "MemkitEmbeddings",
     "MemoryChatMessageHistory",
     "MemoryMiddleware",
     "MemoryRetriever",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "MemkitEmbeddings": "embeddings",
     "MemoryChatMessageHistory": "history",
     "MemoryMiddleware": "middleware",
     "MemoryRetriever": "retriever",

@@ -6,13 +6,18 @@ import hashlib
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..analysis import unit_terms
 from .faults import CALL_FAULTS, check_fault
 
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+else:
+    Embeddings = object  # what takes embeddings asks for their methods; LangChain would cost every import
 
-class HashEmbeddings:
+
+class HashEmbeddings(Embeddings):
     """Deterministic vectors in which texts that share words are near. For tests only, never for users.
 
     Each word stem adds to one of ``dimension`` components, chosen by a hash: nothing is understood, and
@@ -69,7 +74,7 @@ class HashEmbeddings:
         return [value / length for value in vector]
 
 
-class FaultyEmbeddings:
+class FaultyEmbeddings(Embeddings):
     """An embedding model that fails when it is told to, and otherwise does what the wrapped one does.
 
     Args:

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, field_validator
 
-from memkit_core import AsyncMemory, Excerpt, Memory, SearchHit, SearchResult
+from memkit_core import AsOf, AsyncMemory, Excerpt, Memory, SearchHit, SearchResult
 from memkit_core.adapting import UserSource, lend, resolve_user
 from memkit_core.filters import Filter
 
@@ -29,6 +29,8 @@ class MemoryRetriever(BaseRetriever):
         agent_id: Only what this agent has learnt of the user.
         threshold: Lowest relevance.
         filters: As in ``memory.search``.
+        as_of: Answers from what held at that time, as in ``memory.search``; ``invoke(query, as_of=…)`` for
+            one query.
         excerpts: True: what was said, word for word, follows the memories.
     """
 
@@ -40,6 +42,7 @@ class MemoryRetriever(BaseRetriever):
     agent_id: str | None = None
     threshold: float | None = None
     filters: Mapping[str, Any] | Filter | None = None
+    as_of: datetime | str | AsOf | None = None
     excerpts: bool = False
 
     @field_validator("user_id")
@@ -49,14 +52,22 @@ class MemoryRetriever(BaseRetriever):
             resolve_user(explicit=user_id)
         return user_id
 
+    @field_validator("as_of")
+    @classmethod
+    def _timed(cls, as_of: datetime | str | AsOf | None) -> datetime | str | AsOf | None:
+        if as_of is not None and not isinstance(as_of, AsOf):
+            AsOf(valid=as_of)  # refuses what is no time, before the first query
+        return as_of
+
     def _get_relevant_documents(
         self,
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - as its base
         k: int | None = None,
+        as_of: datetime | str | AsOf | None = None,
     ) -> list[Document]:
-        return _documents(lend(self.memory).memory.search(query, **self._asked(k)))
+        return _documents(lend(self.memory).memory.search(query, **self._asked(k, as_of)))
 
     async def _aget_relevant_documents(
         self,
@@ -64,16 +75,18 @@ class MemoryRetriever(BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - as its base
         k: int | None = None,
+        as_of: datetime | str | AsOf | None = None,
     ) -> list[Document]:
-        return _documents(await lend(self.memory).amemory.search(query, **self._asked(k)))
+        return _documents(await lend(self.memory).amemory.search(query, **self._asked(k, as_of)))
 
-    def _asked(self, k: int | None) -> dict[str, Any]:
+    def _asked(self, k: int | None, as_of: datetime | str | AsOf | None) -> dict[str, Any]:
         return {
             "user_id": resolve_user(None, None, self.user_id),
             "limit": self.k if k is None else k,
             "agent_id": self.agent_id,
             "threshold": self.threshold,
             "filters": self.filters,
+            "as_of": self.as_of if as_of is None else as_of,
             "include": ("memories", "excerpts") if self.excerpts else ("memories",),
         }
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.documents import Document
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 
-from memkit_core import Memory
+from memkit_core import AsOf, Memory
 from memkit_core.errors import UsageError
 from memkit_langchain import MemoryRetriever, create_memory_tools
 
@@ -35,6 +37,25 @@ async def test_documents_tell_whence_they_are_in_both_faces(memory: Memory) -> N
     assert found[0].metadata["metadata"] == {"topic": "garden"}
     assert 0 < found[0].metadata["relevance"] <= 1
     assert [document.id for document in await retriever.ainvoke("Who keeps bees?")] == [d.id for d in found]
+
+
+async def test_a_retriever_answers_as_of_a_day(memory: Memory) -> None:
+    memory.add("Ann keeps bees.", user_id="ann", observed_at="2026-03-01")
+    memory.add("Ann keeps hens.", user_id="ann", observed_at="2026-06-01")
+
+    def texts(documents: list[Document]) -> list[str]:
+        return sorted(document.page_content for document in documents)
+
+    now = MemoryRetriever(memory=memory, user_id="ann")
+    april = MemoryRetriever(memory=memory, user_id="ann", as_of="2026-04-01")
+    assert texts(now.invoke("What?")) == ["Ann keeps bees.", "Ann keeps hens."]
+    assert texts(april.invoke("What?")) == texts(await april.ainvoke("What?")) == ["Ann keeps bees."]
+    assert texts(now.invoke("What?", as_of=datetime(2026, 4, 1, tzinfo=UTC))) == ["Ann keeps bees."]
+    assert texts(await april.ainvoke("What?", as_of="2026-07-01")) == texts(now.invoke("What?"))
+    unknown_then = AsOf(known="2020-01-01")
+    assert MemoryRetriever(memory=memory, user_id="ann", as_of=unknown_then).invoke("What?") == []
+    with pytest.raises(ValueError, match="some day"):
+        MemoryRetriever(memory=memory, user_id="ann", as_of="some day")
 
 
 def test_a_retriever_for_nobody_is_refused(memory: Memory) -> None:

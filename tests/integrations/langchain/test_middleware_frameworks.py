@@ -387,48 +387,6 @@ async def test_a_run_that_is_cancelled_while_it_saves_saves_nothing_twice() -> N
         assert len(asked) == len(set(asked))
 
 
-async def _interleaved(memory: Memory, turns: int) -> None:
-    """Two users who tell their own words turn by turn, at the same time, in one agent."""
-    secrets = {"ann": "ruby", "bob": "opal"}
-
-    def echo(messages: list[Any]) -> str:
-        return messages[0].text if messages[0].type == "system" else ""
-
-    agent = create_agent(
-        Scripted(script=echo), middleware=[MemoryMiddleware(memory, k=3, tools=["search_memory"])]
-    )
-
-    async def turn(user: str, number: int) -> int:
-        word = secrets[user]
-        asked = said(
-            f"My {word} has number {number % 50}." if number % 3 == 0 else "Which number has my stone?"
-        )
-        answer = (await agent.ainvoke(asked, of(user, None)))["messages"][-1].text
-        other = next(secret for secret in secrets.values() if secret != word)
-        recalled.append(word in answer)
-        return answer.count(other)
-
-    recalled: list[bool] = []
-    for start in range(0, turns, 10):
-        leaks = await asyncio.gather(
-            *(turn(user, number) for number in range(start, start + 5) for user in secrets)
-        )
-        assert sum(leaks) == 0
-    assert recalled.count(True) > turns / 2
-    for user, word in secrets.items():
-        assert known(memory, user)
-        assert all(word in text for text in known(memory, user))
-
-
-async def test_two_users_at_once_never_see_each_other(memory: Memory) -> None:
-    await _interleaved(memory, 500)
-
-
-@pytest.mark.slow
-async def test_two_users_never_see_each_other_in_ten_thousand_turns(memory: Memory) -> None:
-    await _interleaved(memory, 10_000)
-
-
 def test_what_a_run_kept_is_gone_with_it(memory: Memory) -> None:
     middleware = MemoryMiddleware(memory)
     agent = _agent(Scripted(), middleware)

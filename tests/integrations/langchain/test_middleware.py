@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -375,3 +376,12 @@ def test_wrong_arguments_are_told_when_the_middleware_is_made(memory: Memory, mo
         MemoryMiddleware(memory, **more)
     with pytest.raises(UsageError):
         MemoryMiddleware("memory")  # type: ignore[arg-type]
+
+
+def test_what_a_run_kept_is_gone_with_it(memory: Memory) -> None:
+    middleware = MemoryMiddleware(memory)
+    agent = _agent(Scripted(), middleware, checkpointer=InMemorySaver())
+    for number in range(5):
+        agent.invoke(said(f"I like number {number}."), of("ann"))
+    gc.collect()
+    assert len(middleware._runs._runs) == 0

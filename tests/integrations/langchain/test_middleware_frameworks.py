@@ -387,17 +387,6 @@ async def test_a_run_that_is_cancelled_while_it_saves_saves_nothing_twice() -> N
         assert len(asked) == len(set(asked))
 
 
-def test_what_a_run_kept_is_gone_with_it(memory: Memory) -> None:
-    middleware = MemoryMiddleware(memory)
-    agent = _agent(Scripted(), middleware)
-    for number in range(5):
-        agent.invoke(said(f"I like number {number}."), of("ann"))
-    import gc
-
-    gc.collect()
-    assert len(middleware._runs._runs) == 0
-
-
 def test_messages_of_the_caller_without_ids(memory: Memory) -> None:
     agent = create_agent(Scripted(), middleware=[MemoryMiddleware(memory)])
     for _ in range(2):

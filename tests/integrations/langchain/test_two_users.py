@@ -86,5 +86,6 @@ async def test_two_users_at_once_never_see_each_other(memory: Memory) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 async def test_two_users_never_see_each_other_in_ten_thousand_turns(memory: Memory) -> None:
     await _interleaved(memory, 10_000)

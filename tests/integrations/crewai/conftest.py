@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from memkit_core.testing import HashEmbeddings
 
 collect_ignore: list[str] = []
 if importlib.util.find_spec("crewai"):
+    os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"  # it is looked at when CrewAI is imported
     with warnings.catch_warnings():
         # CrewAI's own, from a module that does not let itself be set.
         warnings.simplefilter("ignore", ImportWarning)

@@ -38,6 +38,8 @@ async def test_what_is_recalled_is_the_users_and_fenced(known: Memory) -> None:
     assert "bees" in ann
     assert "Ann" not in bob
     assert "".join(recall.stream("Who keeps bees?", ANN)) == ann
+    assert await recall.abatch(["Who keeps bees?"] * 2, [ANN, BOB]) == [ann, bob]
+    assert "".join([part async for part in recall.astream("Who keeps bees?", ANN)]) == ann
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,18 @@ async def test_a_chain_recalls_and_remembers(known: Memory) -> None:
     second = await chain.ainvoke("What plant, a fern?", ANN)
     assert "I have a fern." in second["recalled"]
     assert all("fern" not in item.memory for item in known.get_all(user_id="bob"))
+
+
+async def test_a_batch_is_remembered_run_by_run(known: Memory) -> None:
+    remember = create_remember(known, wait=True)
+    given = [{"question": f"I own {what}.", "answer": "Noted."} for what in ("a boat", "a kite")]
+    assert remember.batch(given, [ANN, BOB]) == given
+    more = [{"question": f"I lost {what}.", "answer": "Sorry."} for what in ("a boat", "a kite")]
+    assert await remember.abatch(more, [ANN, BOB]) == more
+    for user, what in (("ann", "a boat"), ("bob", "a kite")):
+        texts = {item.memory for item in known.get_all(user_id=user)}
+        assert {f"I own {what}.", f"I lost {what}."} <= texts
+        assert not any(other in text for text in texts for other in {"a boat", "a kite"} - {what})
 
 
 def test_a_run_for_nobody_is_refused(known: Memory) -> None:

@@ -19,11 +19,14 @@ import uuid
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .errors import ModelTimeoutError, UsageError
 from .gates import Gates, Pass
 from .types import EmbeddingCalls
+
+if TYPE_CHECKING:
+    from .protocols import Runtime
 
 T = TypeVar("T")
 
@@ -175,6 +178,10 @@ class BlockingRuntime:
         """See ``Runtime.call``."""
         return function()
 
+    async def stored(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+        """See ``Runtime.stored``."""
+        return await work(self)
+
     async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
         """See ``Runtime.gather``. Children beyond the pool run on the caller's thread, one by one."""
         futures: list[Future[T] | None] = []
@@ -312,6 +319,11 @@ class AsyncRuntime:
                 running.add_done_callback(_seen)
                 await asyncio.wait([running], timeout=SETTLING_SECONDS)
             raise
+
+    async def stored(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+        """See ``Runtime.stored``."""
+        blocking = BlockingRuntime(self._gates, self._workers)
+        return await self.call(lambda: drive(work(blocking)))
 
     async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
         """See ``Runtime.gather``."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final, cast
@@ -31,33 +33,39 @@ class Entry:
     role: MessageRole
     _value: str
     _told: ChatMessage
-    # To see a change by: of a message that is nothing but a text its block and that text, else a copy.
-    _then: tuple[TextBlock, str] | ChatMessage
+    # What a change of the message, or within its blocks, is seen by.
+    _then: dict[str, Any]
+    _inside: list[dict[str, Any]]
 
     @classmethod
     def of(cls, key: str, value: str) -> Entry:
         """One from what was stored."""
         told = ChatMessage.model_validate_json(value)
-        block = told.blocks[0] if len(told.blocks) == 1 and not told.additional_kwargs else None
-        if isinstance(block, TextBlock):
-            return cls(key, told.role, value, told, (block, block.text))
-        return cls(key, told.role, value, told, told.model_copy(deep=True))
+        then = dict(
+            told.__dict__, blocks=list(told.blocks), additional_kwargs=deepcopy(told.additional_kwargs)
+        )
+        return cls(key, told.role, value, told, then, [deepcopy(block.__dict__) for block in told.blocks])
 
     def told(self) -> ChatMessage:
         """The message as it was put, whatever was done to those that were handed out before."""
-        # A whole history is handed out in every turn: looking takes a quarter of the time of a copy, and less
-        # where it need not look far.
-        now = self._told.__dict__
-        blocks, more = now["blocks"], now["additional_kwargs"]
-        if isinstance(self._then, tuple):
-            block, text = self._then
-            same = not more and len(blocks) == 1 and blocks[0] is block and block.text is text
-        else:
-            then = self._then.__dict__
-            same = more == then["additional_kwargs"] and _inside(blocks) == _inside(then["blocks"])
-        if same and now["role"] is self.role:
-            return self._told
-        return ChatMessage.model_validate_json(self._value)
+        return self._told if _as_put([self]) else ChatMessage.model_validate_json(self._value)
+
+
+def told(entries: Sequence[Entry]) -> list[ChatMessage]:
+    """The messages as they were put, see ``Entry.told``."""
+    # A whole history is handed out in every turn: looking at all at once takes a tenth of the time of copies.
+    if _as_put(entries):
+        return [entry._told for entry in entries]  # noqa: SLF001 - they are this module's
+    return [entry.told() for entry in entries]
+
+
+def _as_put(entries: Sequence[Entry]) -> bool:
+    now = [entry._told.__dict__ for entry in entries]  # noqa: SLF001 - as above
+    if now != [entry._then for entry in entries]:  # noqa: SLF001 - as above
+        return False
+    # The blocks are the same ones, or equal to them.
+    inside = [block.__dict__ for message in now for block in message["blocks"]]
+    return inside == [then for entry in entries for then in entry._inside]  # noqa: SLF001 - as above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,11 +161,6 @@ def written(message: ChatMessage) -> str:
         return json.dumps({**told, "additional_kwargs": extra})
     except (TypeError, ValueError) as error:
         raise UsageError(f"a message's additional_kwargs must be JSON to be kept: {error}") from error
-
-
-def _inside(blocks: list[object]) -> list[object]:
-    """What blocks hold, to be compared: five times as fast as comparing models."""
-    return [getattr(block, "__dict__", block) for block in blocks]
 
 
 def _split(entries: tuple[Entry, ...], key: str) -> tuple[tuple[Entry, ...], dict[str, Entry]]:

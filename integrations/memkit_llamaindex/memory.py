@@ -20,7 +20,7 @@ from memkit_core.errors import UsageError
 from memkit_core.protocols import ItemStore
 
 from .arguments import MOST, a_budget, a_count, a_switch, an_id, one_of
-from .history import Entry, History, Known, calls_tools, text_of, written
+from .history import Entry, History, Known, calls_tools, text_of, told, written
 from .links import Link
 
 T = TypeVar("T")
@@ -176,11 +176,11 @@ class MemkitMemory(BaseMemory):
 
     def get_all(self) -> list[ChatMessage]:
         """The whole history, and nothing else."""
-        return [entry.told() for entry in self._read(self._link.lent().items).entries]
+        return told(self._read(self._link.lent().items).entries)
 
     async def aget_all(self) -> list[ChatMessage]:
         """See ``get_all``."""
-        return [entry.told() for entry in (await _on(self._link.lent(), self._read)).entries]
+        return told((await _on(self._link.lent(), self._read)).entries)
 
     def put(self, message: ChatMessage) -> None:
         """Keep a message. An assistant's answer ends the turn, which then becomes part of the memories."""
@@ -207,6 +207,10 @@ class MemkitMemory(BaseMemory):
     async def aput_messages(self, messages: list[ChatMessage]) -> None:
         """See ``put_messages``."""
         lent = self._link.lent()
+        if not self.wait:
+            # No model is called: three changes of threads would cost more than what is done there.
+            await lent.call(lambda: self.put_messages(messages))
+            return
         turn = await lent.call(lambda: self._begin(lent, messages))
         if turn is None:
             return
@@ -252,7 +256,7 @@ class MemkitMemory(BaseMemory):
             self._history.append(items, new)
             return None
         known = self._read(items)
-        said, refused = self._fit(lent, _said([*(entry.told() for entry in known.unremembered()), *messages]))
+        said, refused = self._fit(lent, _said([*told(known.unremembered()), *messages]))
         # Extraction takes its time, in which an answer is not lost. Where nobody waits for it, the answer is
         # stored behind, with the mark that it is remembered: one write.
         kept = self._history.append(items, new, after=known.changed_at) if self.wait else None
@@ -301,10 +305,12 @@ class MemkitMemory(BaseMemory):
     def _told(self, entries: Sequence[Entry], turn: tuple[str, str]) -> list[ChatMessage]:
         known = self._recalled[1] if self._recalled is not None and self._recalled[0] == turn else ""
         # Providers take one system message, in front.
-        told: list[ChatMessage] = []
-        others: list[ChatMessage] = []
-        for entry in entries:
-            (told if entry.role is MessageRole.SYSTEM else others).append(entry.told())
+        leading: list[ChatMessage] = []
+        others = told(entries)
+        if any(entry.role is MessageRole.SYSTEM for entry in entries):
+            both, others = others, []
+            for entry, message in zip(entries, both, strict=True):
+                (leading if entry.role is MessageRole.SYSTEM else others).append(message)
         if known and self.insert_method == "user":
             asked = (n for n in reversed(range(len(others))) if others[n].role is MessageRole.USER)
             last = next(asked, None)
@@ -312,10 +318,10 @@ class MemkitMemory(BaseMemory):
                 others[last] = _joined([_system(known), others[last]], MessageRole.USER)
                 known = ""
         if known:
-            told.append(_system(known))
-        if len(told) > 1:
-            told = [_joined(told, MessageRole.SYSTEM)]
-        return [*told, *others]
+            leading.append(_system(known))
+        if len(leading) > 1:
+            leading = [_joined(leading, MessageRole.SYSTEM)]
+        return [*leading, *others]
 
     def _failed(self, what: str, error: Exception) -> None:
         if self.on_error == "raise":
@@ -335,8 +341,8 @@ def _turn(entries: Sequence[Entry], asked: str | None) -> tuple[str, str]:
     last = next(users, None)
     if last is None:
         return ("", (asked or "").strip())
-    told = chain([last], users)
-    query = (asked or "").strip() or next((text for e in told if (text := text_of(e.told()))), "")
+    behind = chain([last], users)
+    query = (asked or "").strip() or next((text for e in behind if (text := text_of(e.told()))), "")
     return (last.key, query)
 
 

@@ -165,6 +165,10 @@ class Account(AbstractAsyncContextManager["Account"]):
         """See ``Runtime.call``."""
         return await self._rt.call(function)
 
+    async def stored(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+        """See ``Runtime.stored``."""
+        return await self._rt.stored(work)
+
     async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
         """See ``Runtime.gather``."""
         return await self._rt.gather(*work)

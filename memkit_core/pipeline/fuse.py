@@ -7,9 +7,10 @@ wrong guess about the person or the date costs a place, never the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..protocols import Candidates, Scored
 from ..types import FLAG_ASKS, FLAG_QUESTION, Micros, Space, to_datetime
@@ -40,10 +41,10 @@ CITED: Final = 0.3
 
 _ASKING: Final = FLAG_QUESTION | FLAG_ASKS
 _NO: Final = float("nan")
+_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """One candidate in its place.
 
     Attributes:
@@ -56,7 +57,7 @@ class Ranked:
     unit: int
     score: float
     relevance: float
-    parts: dict[str, float] = field(default_factory=dict[str, float])
+    parts: Mapping[str, float] = _NOTHING
 
 
 def fuse(
@@ -192,16 +193,15 @@ class _Pool:
         rows: list[int] = order.tolist()
         scores: list[float] = self.score[order].tolist()
         relevances: list[float] = self.relevance[order].tolist()
-        parts: list[dict[str, float]] = [{} for _ in rows]
+        parts: list[Mapping[str, float]] = [_NOTHING] * len(rows)
         if explain:
             columns: dict[str, list[float]] = {
                 name: part[order].tolist() for name, part in self.parts.items()
             }
             parts = [{name: column[place] for name, column in columns.items()} for place in range(len(rows))]
-        return [
-            Ranked(self.scored[row].space, self.units[row], score, relevance, part)
-            for row, score, relevance, part in zip(rows, scores, relevances, parts, strict=True)
-        ]
+        units = [self.units[row] for row in rows]
+        space = self.scored[0].space if rows else "memory"
+        return list(map(Ranked, repeat(space), units, scores, relevances, parts))
 
 
 def _clip(values: NDArray[Any]) -> NDArray[Any]:

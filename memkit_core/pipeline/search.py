@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..analysis import text_key
@@ -69,49 +70,60 @@ async def search(rt: Runtime, services: Services, asked: AskedFor) -> SearchResu
         trusted_only=hides_untrusted(services.policies.trust, asked.where, asked=asked.quarantined),
     )
     question: _Question | None = None
-    look: _Look | None = None
+    found: _Found | None = None
     try:
         for _ in range(_ATTEMPTS):
             state = await rt.call(lambda: services.store.owner_state(asked.scope.owner))
             words = plan(asked.text, actors=state.actors, now=now)
             question = question or await _embed(rt, services, words)
-            look = await _look(rt, services, asked, query, state, words, question)
-            if not look.gone:  # else versions were replaced between finding and reading: look again
+            look = partial(
+                _look,
+                services=services,
+                asked=asked,
+                query=query,
+                state=state,
+                words=words,
+                question=question,
+            )
+            # An index may wait for a server; the record store alone is asked on one thread.
+            found = await (rt.stored(look) if services.index is None else look(rt))
+            if not found.gone:  # else versions were replaced between finding and reading: look again
                 break
         assert question is not None
-        assert look is not None
-        excerpts, unread = await _turns(rt, services, asked, look.turns)
-        degraded = [*question.degraded, *look.trouble, *left_out(look.unread, unread)]
+        assert found is not None
+        degraded = [*question.degraded, *found.trouble, *left_out(found.unread, found.unread_turns)]
     finally:  # a search that fails has cost something all the same
         spent = Usage() if question is None else question.usage
         usage = spent.timed((time.perf_counter() - started) * 1_000)
         services.ledger.owe(asked.scope.owner, "search", usage)
-    return SearchResult(results=look.hits, excerpts=excerpts, degraded=degraded, usage=usage)
+    return SearchResult(results=found.hits, excerpts=found.excerpts, degraded=degraded, usage=usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
+class _Found:
     """What one look found. ``gone``: some of it was replaced before it could be read.
 
-    ``unread``: how many memories are damaged.
+    ``unread``, ``unread_turns``: how many memories and excerpts are damaged.
     """
 
     hits: list[SearchHit]
     unread: int
-    turns: Sequence[Ranked]
+    excerpts: list[Excerpt]
+    unread_turns: int
     trouble: list[str]
     gone: bool
 
 
 async def _look(
     rt: Runtime,
+    *,
     services: Services,
     asked: AskedFor,
     query: Query,
     state: OwnerState,
     words: Plan,
     question: _Question,
-) -> _Look:
+) -> _Found:
     request = SearchRequest(
         query=query,
         # Turns are searched for memories too: a turn that answers lifts the facts that cite it.
@@ -131,7 +143,15 @@ async def _look(
     ranked = _rank(services, found, words, asked)
     damaged: set[int] = set()
     hits, gone = await _memories(rt, services, query, ranked.get("memory", ()), asked, damaged)
-    return _Look(hits=hits, unread=len(damaged), turns=ranked.get("turn", ()), trouble=trouble, gone=gone)
+    excerpts, unread = await _turns(rt, services, asked, ranked.get("turn", ()))
+    return _Found(
+        hits=hits,
+        unread=len(damaged),
+        excerpts=excerpts,
+        unread_turns=unread,
+        trouble=trouble,
+        gone=gone,
+    )
 
 
 async def _candidates(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..filters import Filter
 from ..types import EmbeddingIdentity, MemoryRecord, Micros, OwnerKey, Ref, Scope, Space, Vector
@@ -58,9 +59,8 @@ class SearchRequest:
     between: tuple[tuple[Micros, Micros], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A unit with its exact scores; what fusion needs, nothing else.
+class Scored(NamedTuple):
+    """A unit with its exact scores; what fusion needs, nothing else. A search makes some hundreds of them.
 
     Attributes:
         cosine: -1 to 1; None if there is no query vector or the unit has none yet.

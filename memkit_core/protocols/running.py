@@ -49,6 +49,14 @@ class Runtime(Protocol):
         """The result of a storage call."""
         ...
 
+    async def stored(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+        """The result of work that awaits storage calls and nothing else, all of them on one thread.
+
+        Args:
+            work: Given the runtime that it awaits: each change of threads would cost as much as a short read.
+        """
+        ...
+
     async def gather(self, *work: Coroutine[Any, Any, T]) -> list[T]:
         """All results in order. Waits for every child, then raises the first error in order."""
         ...

@@ -7,6 +7,7 @@ none. So a partition never changes for whoever searches it, and the next one cos
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -50,6 +51,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
+_NO_ROWS: Final[Rows] = np.empty(0, dtype=np.intp)
+_NO_PARTS: Final[Floats] = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +152,17 @@ class Partition:
     mean_length: float
     sessions: Sessions | None
     terms: dict[str, Term] = field(default_factory=dict[str, Term])
+    _norms: list[Floats] = field(default_factory=list[Floats])
 
     def __len__(self) -> int:
         return self.rows
+
+    @property
+    def norms(self) -> Floats:
+        """What BM25 adds to a term's count, by how long each text is."""
+        if not self._norms:
+            self._norms.append(_norms(self.numbers(LENGTH), self.mean_length))
+        return self._norms[0]
 
     @property
     def units(self) -> Ints:
@@ -206,6 +217,23 @@ class Partition:
             "SELECT unit, tf FROM postings WHERE owner = ? AND space = ? AND term = ? AND unit > ?",
             (self.owner, self.space, term, 0 if earlier is None else earlier.last),
         ).fetchall()
+        if found or earlier is None:
+            rows, counts = self._located(found)
+            if earlier is not None:
+                rows = np.concatenate((earlier.rows, rows))
+                counts = np.concatenate((earlier.counts, counts))
+        else:  # none of what is new has the term, which is what most questions meet
+            rows, counts = earlier.rows, earlier.counts
+        if earlier is not None and self.live is not None:
+            still = self.live[rows]
+            rows, counts = rows[still], counts[still]
+        posting = Posting(self.tag, int(self.units[-1]) if self.rows else 0, rows, counts)
+        if known is earlier:  # what a later partition knows is of no use here, but stays
+            _keep(self.room.postings, term, posting, _MOST_TERMS)
+        return posting
+
+    def _located(self, found: list[tuple[int, int]]) -> tuple[Rows, Floats]:
+        """The rows of units and how often each holds a term."""
         try:
             pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
         except (OverflowError, TypeError, ValueError):
@@ -213,24 +241,17 @@ class Partition:
         rows: Rows = np.searchsorted(self.units, pairs[:, 0])
         if len(rows) and (rows.max() >= self.rows or (self.units[rows] != pairs[:, 0]).any()):
             raise IntegrityError(_STRAY)
-        counts = pairs[:, 1].astype(np.float32)
-        if earlier is not None:
-            rows, counts = np.concatenate((earlier.rows, rows)), np.concatenate((earlier.counts, counts))
-            if self.live is not None:
-                still = self.live[rows]
-                rows, counts = rows[still], counts[still]
-        posting = Posting(self.tag, int(self.units[-1]) if self.rows else 0, rows, counts)
-        if known is earlier:  # what a later partition knows is of no use here, but stays
-            _keep(self.room.postings, term, posting, _MOST_TERMS)
-        return posting
+        return rows, pairs[:, 1].astype(np.float32)
 
     def _weigh(self, posting: Posting) -> Term:
         rows, counts = posting.rows, posting.counts
         idf = _idf(self.count, len(rows))
-        norms = _norms(self.numbers(LENGTH)[rows], self.mean_length)
-        parts: Floats = (idf * counts * (K1 + 1) / (counts + norms)).astype(np.float32)
+        if not len(rows):
+            session_idf = 0.0 if self.sessions is None else _idf(len(self.sessions), 0)
+            return Term(_NO_ROWS, _NO_PARTS, idf, _NO_ROWS, _NO_PARTS, session_idf)
+        parts: Floats = (idf * counts * (K1 + 1) / (counts + self.norms[rows])).astype(np.float32)
         if self.sessions is None:
-            return Term(rows, parts, idf, np.empty(0, dtype=np.intp), np.empty(0, dtype=np.float32), 0.0)
+            return Term(rows, parts, idf, _NO_ROWS, _NO_PARTS, 0.0)
         sums = np.bincount(self.sessions.of_row[rows], weights=counts, minlength=len(self.sessions))
         sessions = np.flatnonzero(sums)
         session_idf = _idf(len(self.sessions), len(sessions))
@@ -272,7 +293,7 @@ def _keep(known: dict[Any, Any], key: Any, value: Any, most: int) -> None:
 
 
 def _idf(documents: int, containing: int) -> float:
-    return float(np.log1p((documents - containing + 0.5) / (containing + 0.5))) if documents else 0.0
+    return math.log1p((documents - containing + 0.5) / (containing + 0.5)) if documents else 0.0
 
 
 def _norms(lengths: NDArray[Any], mean: float) -> Floats:

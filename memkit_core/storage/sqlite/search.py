@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -303,22 +304,22 @@ class _Arm:
             of_session = sessions[rows].tolist()
             before = _units_of(partition, partition.sessions.previous[rows])
             behind = _units_of(partition, partition.sessions.following[rows])
-        columns = zip(
-            partition.units[rows].tolist(),
-            cosines,
-            bm25[rows].tolist(),
-            of_session,
-            partition.numbers(TIME)[rows].tolist(),
-            before,
-            behind,
-            partition.labels(ACTOR)[rows].tolist(),
-            partition.numbers(FLAGS)[rows].tolist(),
-            strict=True,
+        times = partition.numbers(TIME)[rows].tolist()
+        return list(
+            map(
+                Scored,
+                repeat(name),
+                partition.units[rows].tolist(),
+                cosines,
+                bm25[rows].tolist(),
+                of_session,
+                partition.labels(ACTOR)[rows].tolist(),
+                [None if time == UNKNOWN else time for time in times],
+                partition.numbers(FLAGS)[rows].tolist(),
+                before,
+                behind,
+            )
         )
-        return [
-            Scored(name, unit, cos, bm, ses, actor, None if time == UNKNOWN else time, flag, prev, foll)
-            for unit, cos, bm, ses, time, prev, foll, actor, flag in columns
-        ]
 
 
 def _units_of(partition: Partition, rows: NDArray[np.int64]) -> list[int | None]:

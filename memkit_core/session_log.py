@@ -75,7 +75,7 @@ class SessionLog:
         Returns:
             The key of the last one.
         """
-        now = _behind(self.page(items, 1).changed_at if after is None else after)
+        now = _behind(self._changed_at(items) if after is None else after)
         puts = self._puts(messages, now)
         key = puts[-1].key if puts else ""
         items.put([*puts, self._stating(_REMEMBERED, key)] if remembered else puts, now=now)
@@ -96,6 +96,10 @@ class SessionLog:
     def mark(self, items: ItemStore, key: str) -> None:
         """Note that all messages up to this one have become part of the memories."""
         items.put([self._stating(_REMEMBERED, key)], now=_clock())
+
+    def _changed_at(self, items: ItemStore) -> int:
+        (found,) = items.ask([ItemSearch(prefix=self._place, limit=1)], now=_clock())
+        return max((hit.item.updated_at for hit in cast("tuple[FoundItem, ...]", found)), default=0)
 
     def _puts(self, messages: Sequence[str], now: int) -> list[ItemPut]:
         # What two processes put at one moment is kept, each in one piece.

@@ -70,6 +70,9 @@ _log = logging.getLogger(__name__)
 MAX_LIMIT: Final = 1_000
 Time = datetime | str
 
+#: How often an update looks again when what it found was changed before it could write.
+_LOOKS: Final = 10
+
 
 class Verbs:
     """Every verb as a coroutine over one engine and one runtime."""
@@ -189,6 +192,26 @@ class Verbs:
         fields = None if metadata is None else parse_metadata(metadata)
         expires = None if expires_at is None else parse_time(expires_at, "expires_at")
         actor = None if actor_id is None else check_id(actor_id, "actor_id")
+        for _ in range(_LOOKS):
+            try:
+                return await self._updated(record, text, fields, expires, actor)
+            except ConflictError:  # it says something else by now, since another time
+                record = await self._current(memory_id, scope)
+        return await self._updated(record, text, fields, expires, actor)
+
+    async def _updated(
+        self,
+        record: MemoryRecord,
+        text: str | None,
+        fields: Mapping[str, Any] | None,
+        expires: Micros | None,
+        actor: str | None,
+    ) -> MemoryChange:
+        """What ``update`` makes of the memory as it was read.
+
+        Raises:
+            ConflictError: What would stay as it is has changed meanwhile. Nothing was changed.
+        """
         unchanged = (text is None or text == record.text) and fields in (None, dict(record.metadata))
         if unchanged and expires in (None, record.expires_at):
             return MemoryChange(
@@ -199,13 +222,14 @@ class Verbs:
                 reason="no change",
             )
         services = self.engine.services
-        now = services.clock()
+        now, same = services.clock(), text in (None, record.text)
         change = UpdateMemory(
             memory_id=record.memory_id,
             text=text,
             metadata=fields,
             # The same statement with another tag or expiry holds since it did.
-            valid_from=record.valid_from if text in (None, record.text) else now,
+            expected_revision=record.revision if same else None,
+            valid_from=record.valid_from if same else now,
             expires_at=expires,
             actor_id=actor,
             flags=0 if text is None else analysis.text_flags(text),

@@ -112,7 +112,7 @@ OPERATIONS: dict[str, Spec] = {
     **{
         f"llama-turns-{name}": _spec(
             f"A turn of an agent of LlamaIndex, user with {rows:,} memories, after {rows:,} turns",
-            LlamaTurns, (rows,), (few,), needs="llama", optional=True, bars={"memory.cpu": 5},
+            LlamaTurns, (rows,), (few,), needs="llama", optional=True, bars={"more than its own.cpu": 5},
         )
         for name, rows, few in (("10", 10, 4), ("100", 100, 5), ("1k", 1_000, 12))
     },

@@ -1,4 +1,4 @@
-"""Turns of an agent of LlamaIndex, with memkit's memory and with a mere list of messages."""
+"""Turns of an agent of LlamaIndex: with memkit's memory, with the one it has by itself, with a mere list."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ..subjects import Opening
 from .base import Bench, Operation
 
 _USER = "u"
+#: After so many turns a session begins again where it was.
+_LONGER = 10
 
 
 class LlamaTurns(Operation):
@@ -24,6 +26,7 @@ class LlamaTurns(Operation):
         from llama_index.core.agent.workflow import FunctionAgent
         from llama_index.core.base.llms.types import ChatMessage
         from llama_index.core.llms.mock import MockFunctionCallingLLM
+        from llama_index.core.memory import ChatMemoryBuffer
 
         self._subject, self._texts = self.bench.subject(opening=Opening(every=3)), Texts(9)
         self.bench.fill(self._subject, [_USER], self._rows)
@@ -37,28 +40,37 @@ class LlamaTurns(Operation):
             for _ in range(self._rows)
             for message in (ChatMessage(f"{said.statement()}. {said.question()}", role="user"), answer)
         ]
-        self._without = _plain()
-        self._with = self._subject.chat_memory(_USER)
+        self._memories = {
+            "a list": _plain(),
+            # What an agent takes that is given no memory.
+            "its own": ChatMemoryBuffer.from_defaults(llm=model),
+            "with": self._subject.chat_memory(_USER),
+        }
         # One event loop for all turns, as a server has one.
         self._runner = asyncio.Runner()
 
     def round(self) -> Values:
         taken = values()
-        for memory in (self._without, self._with):  # as long as it was: every sample makes it longer
-            memory.set(self._history)
-            self._turn(memory)
+        turns = 0
 
-        def both() -> None:
-            with timed(taken, "without"):
-                self._turn(self._without)
-            with timed(taken, "with"):
-                self._turn(self._with)
-            for clock in ("cpu", "wall"):
-                taken[f"memory.{clock}"].append(taken[f"with.{clock}"][-1] - taken[f"without.{clock}"][-1])
+        def each() -> None:
+            nonlocal turns
+            if turns % _LONGER == 0:
+                for memory in self._memories.values():
+                    memory.set(self._history)
+                    self._turn(memory)
+            turns += 1
+            for name, memory in self._memories.items():
+                with timed(taken, name):
+                    self._turn(memory)
+            for name in ("its own", "a list"):
+                for clock in ("cpu", "wall"):
+                    more = taken[f"with.{clock}"][-1] - taken[f"{name}.{clock}"][-1]
+                    taken[f"more than {name}.{clock}"].append(more)
 
-        repeat(both, times=self.bench.samples, seconds=self.bench.seconds)
+        repeat(each, times=self.bench.samples, seconds=self.bench.seconds)
         # What was said is extracted later, in the background: one call of the model for many turns.
-        with timed(taken, "later, per turn", per=len(taken["with.cpu"])):
+        with timed(taken, "later, per turn", per=turns):
             self._subject.flush()
         return taken
 
@@ -76,7 +88,7 @@ class LlamaTurns(Operation):
 
 
 def _plain() -> Any:
-    """A memory that does nothing: LlamaIndex's own count tokens over the whole session in every turn."""
+    """A memory that does nothing but keep what it is given: no limit, no tokens counted."""
     from llama_index.core.base.llms.types import ChatMessage
     from llama_index.core.memory import BaseMemory
     from pydantic import PrivateAttr

@@ -23,7 +23,7 @@ from ..results import MemoryChange
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, to_datetime
 from .account import Account
 from .known import is_narrower, said_again, slot_left
-from .moments import begins_beside, holds_from, positions
+from .moments import SKEW, begins_beside, holds_from, positions
 from .services import Services
 from .trust import trust_of
 
@@ -323,7 +323,7 @@ def _retirement(batch: Batch, decision: Decision, target: MemoryRecord, heir: st
 def _since(batch: Batch, number: int, target: MemoryRecord) -> Micros:
     """Since when a fact holds that ends a memory, or what another fact of the batch was until then."""
     named = target.event_time is not None
-    since = begins_beside(batch.facts[number], batch.messages, target.valid_from, named=named)
+    since = begins_beside(batch.facts[number], batch.messages, target.valid_from, named=named, skew=SKEW)
     return batch.since.get(number, since)
 
 

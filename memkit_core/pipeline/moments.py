@@ -73,22 +73,23 @@ def may_follow(fact: Fact, messages: Sequence[Message], begun: Micros, *, named:
         end = to_micros(first + length)
     except (OverflowError, ValueError):  # the calendar's last
         return False
+    # "Now" is the day by the speaker's clock, and what it is kept as is that of UTC: either may be meant.
     shift = _last(fact, messages).zone * 60_000_000
-    return fact.event_time - shift <= begun < end - shift
+    return min(fact.event_time, fact.event_time - shift) <= begun < max(end, end - shift)
 
 
 def begins_beside(
-    fact: Fact, messages: Sequence[Message], begun: Micros, *, named: bool, skew: Micros = SKEW
+    fact: Fact, messages: Sequence[Message], begun: Micros, *, named: bool, skew: Micros = 0
 ) -> Micros:
     """Since when a fact holds that comes after something else.
 
     It may have come about within the day in which the other began, which was true when it was said: what is
-    said then holds since it was said. Nor do clocks that differ a little put it before the other.
+    said then holds since it was said.
 
     Args:
         begun: When the other began.
         named: See ``may_follow``.
-        skew: By how much the clocks may differ.
+        skew: Said sooner by so much it is not before the other.
     """
     since, said = holds_from(fact, messages), said_at(fact, messages)
     if since < begun <= said and may_follow(fact, messages, begun, named=named):

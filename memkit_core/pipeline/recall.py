@@ -150,9 +150,11 @@ def _read(services: Services, query: Query, revision: int, found: Sequence[Candi
     ranked = [_best(candidates, settings.candidates_per_fact) for candidates in found]
     units = list(dict.fromkeys(unit for row in ranked for unit in row))
     damaged: set[int] = set()
-    rows = services.store.read(query, units, damaged=damaged)
+    # What else says a candidate word for word, in whatever run, is no candidate, but may end with it.
+    rows = services.store.read(query, units, damaged=damaged, alike=True)
     records = {record.unit: record for record in rows if _ordinary(record)}
     chosen = [unit for unit in units if unit in records]
+    chosen += sorted(records.keys() - set(chosen))
     place = {unit: number for number, unit in enumerate(chosen)}
     unrelated, similar = _compared(services, found, place)
     return Recalled(

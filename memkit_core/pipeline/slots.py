@@ -85,7 +85,7 @@ def _since(
     for other, begun in news.values():
         if other.slot == fact.slot:
             named = other.event_time is not None
-            since = max(since, begins_beside(fact, messages, begun, named=named, skew=0))
+            since = max(since, begins_beside(fact, messages, begun, named=named))
     return since
 
 

@@ -10,13 +10,13 @@ from typing import Final
 
 from .. import analysis
 from ..types import FLAG_ASKS, FLAG_QUESTION, Message
+from .assent import Said
 from .grounding.check import Unheard, unheard
-from .grounding.evidence import Claim, Evidence, Reader, Reading, Readings
+from .grounding.evidence import Evidence, Reader, Reading, Readings
 from .grounding.lazy import lazy
 from .grounding.names import Mentions
-from .grounding.negation import affirms, asked_clauses, asks_user, in_second_person, refuses
-from .grounding.words import keys_in, stem
-from .likeness import content as content_of
+from .grounding.negation import affirms, refuses
+from .grounding.words import stem
 from .trust import least_trusted
 
 #: How many times as many of a fact's words a text must hold that the fact does not cite, to be taken for its
@@ -103,8 +103,8 @@ class Voices:
         """Whether the user's cited messages say no more of a fact than yes, to a question about others.
 
         "Lena moved to Oslo, so shall I book a hotel?" asks about a hotel. Such a yes must change nothing that
-        the user has said in so many words, whatever is said beside it of Lena or Oslo: names that the
-        question holds say nothing of the fact.
+        the user has said in so many words, whatever is said beside it of Lena or Oslo: one message must hold
+        whom the fact is about and half of what it says.
 
         Args:
             text: The fact.
@@ -115,15 +115,17 @@ class Voices:
         asked = [self._reader.reading(self._messages[n][1]) for n in self._questions(words, cites)]
         if not own or not asked:
             return False
-        claim = self._reader.claim(text)
-        content = content_of(claim) - _stems_of(_names_of(claim))
+        answers = [self._reader.reading(self._messages[n][1]) for n in own]
+        speakers = {one.message.actor_id for one in answers if one.message.actor_id is not None}
+        said = Said(self._reader.claim(text), [question.text for question in asked], speakers)
+        stems = [frozenset(map(stem, answer.keys)) for answer in answers]
+        if said.of_others([answer.text for answer in answers]):
+            pairs = zip(answers, stems, strict=True)
+            return not any(said.tells(answer.text, found) for answer, found in pairs)
         told = frozenset[str]().union(*(question.terms for question in asked))
-        if words & self._said(own) - told:
+        if words & self._said(own) - told or any(map(said.holds_half, stems)):
             return False
-        said = {stem(key) for n in own for key in self._reader.reading(self._messages[n][1]).keys}
-        if claim.language != "zh" and content & said:
-            return False
-        return not any(_about_user(question.text, content) for question in asked)
+        return not said.asked_of_reader()
 
     def _behind(self, place: int, words: frozenset[str], own: int, fact: Callable[[], _Fact]) -> bool:
         """Whether a message that is not cited is what a fact comes from, in whole or in part."""
@@ -247,16 +249,3 @@ def _stems_of(terms: Iterable[str]) -> frozenset[str]:
     return frozenset(
         stem(term) if term.isascii() else term for term in terms if len(term) > 1 or term.isascii()
     )
-
-
-def _names_of(claim: Claim) -> frozenset[str]:
-    """The terms of a fact's names, and of what it begins with."""
-    named = [token for name in claim.names for token in name] + claim.tokens[:1]
-    return frozenset(term for token in named for term in analysis.query_terms(token.text))
-
-
-def _about_user(question: str, content: frozenset[str]) -> bool:
-    """Whether a question asks its reader about themselves where it holds what a fact says."""
-    clauses = asked_clauses(question)
-    holding = [clause for clause in clauses if content & set(map(stem, keys_in(clause)))]
-    return asks_user(question) and (not holding or any(map(in_second_person, holding)))

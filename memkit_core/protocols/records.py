@@ -96,13 +96,15 @@ class RecordStore(Protocol):
         ...
 
     def read(
-        self, query: Query, units: Collection[int], *, damaged: set[int] | None = None
+        self, query: Query, units: Collection[int], *, damaged: set[int] | None = None, alike: bool = False
     ) -> list[MemoryRecord]:
         """The versions with these unit numbers that satisfy the query, in any order, sources filled in.
 
         Args:
             damaged: Takes the unit numbers of rows that fail their hash; they are left out then, and raise
                 ``IntegrityError`` without it.
+            alike: Also the current memories that satisfy the query and say what one of these versions says,
+                by ``analysis.text_key``.
         """
         ...
 

@@ -307,7 +307,8 @@ _REFUSES: Final = re.compile(
 )
 _SECOND_PERSON: Final = re.compile(
     r"\b(?i:you|your|yours|du|dein\w{0,2}|dir|dich|tú|tu|tus|te|ti|usted|eres)\b"
-    r"|(?<=\w )(?:Sie|Ihnen|Ihre?[mnrs]?)\b|¿(?i:y |no |ya |todavía )?\w{2,}[aeiá]s\b|[你您]"
+    r"|(?<=\w )(?:Sie|Ihnen|Ihre?[mnrs]?)\b|[你您]"
+    r"|¿(?i:(?:y|no|ya|todavía|aún|ahora|entonces|pero) ){0,2}\w{2,}(?:[aeiá]s|[ai]ste)\b"
 )
 #: "Would you like …" offers something, and "did you know …" tells it; to note something is what may be asked.
 _OFFERS: Final = re.compile(
@@ -317,12 +318,6 @@ _OFFERS: Final = re.compile(
 )
 _NOTES: Final = re.compile(
     r"\b(?:note|remember|save|store|merken?|speicher[en]|guarde|anote|recuerde)\b|记|¿(?:guardo|anoto)",
-    re.IGNORECASE,
-)
-#: "Do you know that Lena moved?" asks about what its reader knows, not about what it tells of Lena.
-_CLAUSE: Final = re.compile(
-    r"[,;:.!?，；：。！？—–]|\b(?:that|who|which|where|because|since|when|whether|if|as|now that|and"
-    r"|dass|ob|weil|wo|wenn|und|que|quien|quienes|donde|porque|si|y)\b",
     re.IGNORECASE,
 )
 #: Characters of such a word.
@@ -346,11 +341,6 @@ def asks_user(question: str) -> bool:
     if _SECOND_PERSON.search(question) is None:
         return False
     return _OFFERS.search(question) is None or _NOTES.search(question) is not None
-
-
-def asked_clauses(question: str) -> list[str]:
-    """The clauses of a question: each that is in the second person may be about its reader, and no other."""
-    return [clause for clause in _CLAUSE.split(question) if clause.strip()]
 
 
 def in_second_person(clause: str) -> bool:

@@ -32,16 +32,27 @@ _MAX_ACTORS = 1_000
 
 
 def read(
-    connection: Connection, query: Query, units: Collection[int], damaged: set[int] | None = None
+    connection: Connection,
+    query: Query,
+    units: Collection[int],
+    damaged: set[int] | None = None,
+    *,
+    alike: bool = False,
 ) -> list[MemoryRecord]:
     """See ``RecordStore.read``."""
     owner, _ = find_owner(connection, query.scope)
     if not owner or not units:
         return []
     condition, values = query_condition(query, owner)
+    named = "json_each(?) u"
+    if alike:
+        named = (
+            "(SELECT c.unit AS value FROM json_each(?1) u CROSS JOIN memories o ON o.unit = u.value"
+            " CROSS JOIN memories c INDEXED BY memories_text ON c.owner = o.owner AND c.text_key = o.text_key"
+            " WHERE c.retired_at IS NULL UNION SELECT u.value FROM json_each(?1) u) u"
+        )
     select = (
-        f"SELECT {M_RECORD_COLUMNS} FROM json_each(?) u CROSS JOIN memories m ON m.unit = u.value"
-        f" WHERE {condition}"
+        f"SELECT {M_RECORD_COLUMNS} FROM {named} CROSS JOIN memories m ON m.unit = u.value WHERE {condition}"
     )
     parameters = (json.dumps(sorted(set(units))), *values)
     return _readable(connection, lambda: _versions(connection, query, select, parameters, damaged)[0])

@@ -147,11 +147,11 @@ class SqliteStore(Upkeep):
             return versions.current_version(connection, scope, owner, memory_id)
 
     def read(
-        self, query: Query, units: Collection[int], *, damaged: set[int] | None = None
+        self, query: Query, units: Collection[int], *, damaged: set[int] | None = None, alike: bool = False
     ) -> list[MemoryRecord]:
         """See ``RecordStore.read``."""
         with self._pool.read() as connection:
-            return reads.read(connection, query, units, damaged)
+            return reads.read(connection, query, units, damaged, alike=alike)
 
     def scan(
         self,

@@ -327,16 +327,27 @@ def test_a_move_of_the_same_day_and_add_comes_after_what_was_said_before_it(tmp_
         assert memory.admin.doctor().ok
 
 
-def test_clocks_that_differ_a_little_make_no_past(tmp_path):
-    replies = {"facts": [fact("Ana lives in Paris")]}, {"facts": [fact("Ana lives in Rome")]}
-    memory, chat = scripted(tmp_path, *replies, grounding={"mode": "off"})
+def test_of_two_values_said_within_seconds_the_later_one_holds_in_whatever_order_they_are_learnt(tmp_path):
+    replies = {"facts": [fact("Ana lives in Rome")]}, {"facts": [fact("Ana lives in Paris")]}
+    memory, _ = scripted(tmp_path, *replies, grounding={"mode": "off"})
     with memory:
-        memory.add("I live in Paris.", user_id="u", observed_at="2026-05-01T10:00:05Z")
-        memory.add("I live in Rome.", user_id="u", observed_at="2026-05-01T10:00:00Z")
-        assert len(chat.calls) == 2
-        (rome,) = memory.get_all(user_id="u")
-        assert rome.memory == "Ana lives in Rome"
-        assert rome.valid_from.isoformat() == "2026-05-01T10:00:05+00:00"
+        memory.add("Sorry, I live in Rome.", user_id="u", observed_at="2026-05-01T10:00:20Z")
+        memory.add("I live in Paris.", user_id="u", observed_at="2026-05-01T10:00:00Z")
+        assert texts(memory.get_all(user_id="u")) == ["Ana lives in Rome"]
+        assert texts(memory.get_all(user_id="u", as_of="2026-05-01T10:00:10Z")) == ["Ana lives in Paris"]
+        assert memory.admin.doctor().ok
+
+
+@pytest.mark.parametrize("zone", ["-08:00", "-05:00", "+09:00"])
+def test_what_happened_today_is_later_than_what_was_said_the_evening_before(tmp_path, zone):
+    rome = fact("Ana moved to Rome", when="2026-03-10", slot="lives_in")
+    update = {"fact": 0, "op": "UPDATE", "target": 0, "text": "Ana moved to Rome", "reason": "moved"}
+    replies = {"facts": [fact("Ana lives in Bern")]}, {"facts": [rome]}, {"decisions": [update]}
+    memory, _ = scripted(tmp_path, *replies, grounding={"mode": "off"})
+    with memory:
+        memory.add("I live in Bern.", user_id="u", observed_at=f"2026-03-09T17:30:00{zone}")
+        memory.add("I moved to Rome today.", user_id="u", observed_at=f"2026-03-10T20:00:00{zone}")
+        assert texts(memory.get_all(user_id="u")) == ["Ana moved to Rome"]
         assert memory.admin.doctor().ok
 
 

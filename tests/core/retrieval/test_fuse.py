@@ -21,11 +21,11 @@ MASS = 10.0
 
 
 def turn(unit: int, cosine: float | None = 0.0, bm25: float = 0.0, **more: object) -> Scored:
-    return replace(Scored(space="turn", unit=unit, cosine=cosine, bm25=bm25), **more)  # type: ignore[arg-type]
+    return Scored(space="turn", unit=unit, cosine=cosine, bm25=bm25)._replace(**more)  # type: ignore[arg-type]
 
 
 def memory(unit: int, cosine: float | None = 0.0, bm25: float = 0.0, **more: object) -> Scored:
-    return replace(turn(unit, cosine, bm25, **more), space="memory")
+    return turn(unit, cosine, bm25, **more)._replace(space="memory")
 
 
 def ranked(*scored: Scored, words: Plan = NOTHING, limit: int = 10, **more: object) -> list[Ranked]:
@@ -114,7 +114,7 @@ def test_of_equals_the_newer_comes_first_and_the_limit_holds() -> None:
 
 
 def test_spaces_are_ranked_apart() -> None:
-    found = Candidates(scored=(memory(1, 0.3), turn(2, 0.5), replace(memory(3, 0.2), space="retired")))
+    found = Candidates(scored=(memory(1, 0.3), turn(2, 0.5), memory(3, 0.2)._replace(space="retired")))
     assert {
         space: [one.unit for one in hits]
         for space, hits in fuse(found, NOTHING, scale=SCALE, limit=5).items()

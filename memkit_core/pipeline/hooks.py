@@ -74,6 +74,7 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
     changes: list[Change | None] = []
     rejected: list[Rejection] = []
     vetoed: dict[int, str] = {}
+    heirs: dict[str, str] = {}
     written: list[str] = []
     removed = False
     amended = {change.memory_id for change in plan.changes if isinstance(change, AmendMemory)}
@@ -97,6 +98,7 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             and _undone(change, before, after, targets[change.memory_id])
         ):
             changes.append(CiteMemory(memory_id=change.memory_id, sources=change.sources))
+            heirs[change.memory_id] = f"what would replace it stays as it was, by {by}"
         else:
             changes.append(
                 change
@@ -106,7 +108,9 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             if (after.text, after.attributes) != (before.text, before.attributes):
                 written.append(after.text)
     changes = without_vetoed(plan, changes, vetoed)
-    heirs = {plan.changes[n].memory_id: by for n, by in vetoed.items()}
+    heirs |= {
+        plan.changes[n].memory_id: f"what would replace it was vetoed by {by}" for n, by in vetoed.items()
+    }
     for number, planned in enumerate(changes):
         if isinstance(planned, RetireMemory):
             unseen = isinstance(plan.changes[number], AmendMemory)
@@ -134,12 +138,12 @@ async def _stays(
     """Why a memory that was to go stays, None if it goes.
 
     Args:
-        heirs: Ids of the memories that will not be as planned, and who vetoed that.
+        heirs: Ids of the memories that will not be as planned, and why.
         unseen: The change, if no hook has seen it yet.
     """
     heir = change.superseded_by
     if heir is not None and heir in heirs:
-        return f"what would replace it was vetoed by {heirs[heir]}"
+        return heirs[heir]
     if unseen is None:
         return None
     after, by = await _asked(rt, services, unseen)

@@ -13,8 +13,8 @@ from ..types import Fact, Message, Micros, to_datetime, to_micros
 from .when import local_day
 
 _DAY: Final[Micros] = 86_400_000_000
-#: What is said by so much sooner is not late: the clocks of two devices differ.
-SKEW: Final[Micros] = 60_000_000
+#: What is said by so much sooner is not late: the clocks of two machines differ a little.
+SKEW: Final[Micros] = 2_000_000
 #: What somebody has all along: the date in such a fact says nothing about since when it holds.
 _CONSTANT: Final = frozenset(("name", "birthday"))
 

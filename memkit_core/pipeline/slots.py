@@ -9,6 +9,7 @@ never merged.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from .allowance import Allowance
 from .ground import doubts_beside
 from .known import outlasts
 from .line import Line, Slotted
-from .moments import begins_beside, holds_from, is_constant, may_follow, said_at
+from .moments import begins_beside, holds_from, is_constant, may_follow, positions, said_at
 from .recall import Recalled
 from .services import Services
 from .trust import TRUSTED, forbidden, trust_of
@@ -55,15 +56,19 @@ async def settle_by_slots(
     query = Query(scope=scope, now=services.clock())
     found = await rt.call(lambda: services.store.slots(query, keys, history=True))
     versions = {slot: counting(rows, query.now) for slot, rows in found.items()}
+    told_of = Counter(fact.slot for fact, _ in news.values())
     news = {
         number: (fact, since)
         for number, (fact, since) in news.items()
         if not any(
-            forbidden(fact, row) or outweighs(row, fact) or _disputes(fact, since, row, messages)
+            forbidden(fact, row)
+            or outweighs(row, fact)
+            or _disputes(fact, since, row, messages, alone=told_of[fact.slot] == 1)
             for row in versions.get(str(fact.slot), ())
         )
     }
     news = {number: (fact, _since(number, news, versions, messages)) for number, (fact, _) in news.items()}
+    news = _in_order(news, messages)
     slotted = settle_slots(news, versions, allowance, scope=scope, expires_at=expires_at)
     return _joined(slotted, recalled)
 
@@ -82,11 +87,35 @@ def _since(
         if row.retired_at is None:
             named = row.event_time is not None
             since = max(since, begins_beside(fact, messages, row.valid_from, named=named))
+    said = said_at(fact, messages)
     for other, begun in news.values():
-        if other.slot == fact.slot:
-            named = other.event_time is not None
-            since = max(since, begins_beside(fact, messages, begun, named=named))
+        if other.slot != fact.slot or other is fact:
+            continue
+        named = other.event_time is not None
+        since = max(since, begins_beside(fact, messages, begun, named=named))
+        if since == begun and said > said_at(other, messages) and other.text != fact.text:
+            since = said  # "today", and later that day "today" again
     return since
+
+
+def _in_order(
+    news: Mapping[int, tuple[Fact, Micros]], messages: Sequence[Message]
+) -> dict[int, tuple[Fact, Micros]]:
+    """Facts that hold since one instant, one behind the other if messages told them one after the other."""
+
+    def place(number: int) -> int:
+        return max(positions(news[number][0], messages), default=0)
+
+    ordered = dict(news)
+    last: dict[str | None, tuple[Micros, int]] = {}
+    for number in sorted(news, key=lambda number: (news[number][1], place(number))):
+        fact, since = news[number]
+        before, told = last.get(fact.slot, (since - 1, 0))
+        if since <= before and place(number) > told:
+            since = before + 1
+        ordered[number] = fact, since
+        last[fact.slot] = since, place(number)
+    return ordered
 
 
 def _settles(fact: Fact, scope: Scope) -> bool:
@@ -102,11 +131,14 @@ def outweighs(row: MemoryRecord, fact: Fact) -> bool:
     return bool(doubts_beside(fact, row))
 
 
-def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[Message]) -> bool:
+def _disputes(
+    fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[Message], *, alone: bool
+) -> bool:
     """Whether a fact may be a correction of what holds, rather than what was before it.
 
     "In Rome since 2019", said when "in Paris since 2020" held already: the dates do not tell which. Nor do
-    they if "moved to Rome today" is said on the day on which Paris was.
+    they if "moved to Rome today" is said on the day on which Paris was. With others of its slot told at once
+    (not ``alone``) it goes by the order in which they were said: the model could change what holds only once.
     """
     if row.retired_at is not None or not since < row.valid_from <= said_at(fact, messages):
         return False
@@ -114,7 +146,8 @@ def _disputes(fact: Fact, since: Micros, row: MemoryRecord, messages: Sequence[M
         return False
     value = frozenset(analysis.query_terms(fact.text)).difference(analysis.query_terms(row.text))
     said = [messages[position].content for position in fact.cites]
-    if holds_still(fact.text) or may_follow(fact, messages, row.valid_from, named=row.event_time is not None):
+    within = may_follow(fact, messages, row.valid_from, named=row.event_time is not None)
+    if holds_still(fact.text) or (within and alone):
         return True
     return any(amends(text) or holds_now(text, value) for text in said)
 

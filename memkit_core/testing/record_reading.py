@@ -105,6 +105,19 @@ class ReadingConformance:
         assert texts_of(everything(store, query(Scope(agent_id="a")))) == ["the agent's own"]
         assert store.owner_state(ANN.owner).live_memories == 6
 
+    def test_what_says_the_same_is_read_with_it(self, store: RecordStore) -> None:
+        mine = remember(store, "Lives in Bern.")
+        run = remember(store, "Lives in Bern.", Scope(user_id="ann", run_id="r"))
+        other = remember(store, "Lives in Rome.")
+        gone = remember(store, "Lives in Bern.", skip_duplicate=False)
+        remember(store, "Lives in Bern.", Scope(user_id="bob"))
+        commit(store, RetireMemory(memory_id=gone.memory_id, valid_to=T0))
+        found = store.read(query(), [mine.unit, other.unit], alike=True)
+        assert {record.unit for record in found} == {mine.unit, run.unit, other.unit}
+        assert {record.unit for record in store.read(query(), [mine.unit])} == {mine.unit}
+        narrowed = query(Scope(user_id="ann", run_id="r"))
+        assert {record.unit for record in store.read(narrowed, [run.unit], alike=True)} == {run.unit}
+
     def test_expiry(self, store: RecordStore) -> None:
         record = remember(store, "short lived", expires_at=T0 + MINUTE)
         assert store.count(query(now=T0 + MINUTE - 1)) == 1

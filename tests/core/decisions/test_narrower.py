@@ -232,6 +232,31 @@ def test_what_many_runs_say_alike_is_one_change(opened, slot, user_too):
     assert seen(memory) == [("Ana lives in Rome.", None)]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_what_many_runs_say_alike_ends_with_it_among_many_memories(opened, first):
+    scopes = [{}, *({"run_id": f"r{number}"} for number in range(12))]
+    told = [("Ana likes Bern.", scope) for scope in (scopes if first else scopes[::-1])]
+    told += [(f"Ana owns {what}.", {}) for what in ("a cat", "a dog", "a boat", "a piano", "a shed", "a car")]
+
+    said = iter(told)
+
+    def model(messages: Any) -> dict[str, Any]:
+        prompt = messages[-1].text
+        if "facts:\n" not in prompt:
+            return fact(next(said, ("Ana likes Rome.", {}))[0])
+        target = offered(prompt).get("Ana likes Bern.")
+        return decides("UPDATE", target) if "Rome" in prompt else decides("ADD", None)
+
+    memory = opened(model)
+    for text, scope in told:
+        memory.add(text, user_id="u", observed_at="2026-01-01", **scope)
+    result = memory.add("Ana likes Rome.", user_id="u", observed_at="2026-02-01")
+    assert (result.status, list(result.rejected)) == ("complete", [])
+    assert [text for text, _ in seen(memory) if "likes" in text] == ["Ana likes Rome."]
+    assert len(seen(memory)) == 7
+    assert memory.admin.doctor().ok
+
+
 def offered(prompt: str) -> dict[str, int]:
     """The memories of a prompt with their numbers; of those that say the same, the last."""
     return {text: int(number) for number, text in re.findall(r'^(\d+) .*?: "(.*)"$', prompt, re.MULTILINE)}

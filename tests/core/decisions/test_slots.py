@@ -351,6 +351,31 @@ def test_what_happened_today_is_later_than_what_was_said_the_evening_before(tmp_
         assert memory.admin.doctor().ok
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("times", [("12:00", "18:00"), None])
+def test_of_several_values_told_at_once_the_last_one_holds(tmp_path, known, times):
+    day = "2026-03-10T00:00:00Z"
+    both = [
+        fact("Ana moved to Rome", when=times and day),
+        fact("Ana moved to Oslo", cites=[1], when=times and day),
+    ]
+    replies = [{"facts": [fact("Ana lives in Bern")]}] * known + [{"facts": both}]
+    memory, _ = scripted(tmp_path, *replies, grounding={"mode": "off"})
+    said = ["I moved to Rome today.", "I moved to Oslo today."]
+    stamps = [{"observed_at": f"2026-03-10T{time}:00Z"} for time in times] if times else [{}, {}]
+    with memory:
+        if known:
+            memory.add("I live in Bern.", user_id="u", observed_at="2026-03-10T09:00:00Z")
+        messages = [
+            {"role": "user", "content": text, **stamp} for text, stamp in zip(said, stamps, strict=True)
+        ]
+        assert memory.add(messages, user_id="u").status == "complete"
+        assert texts(memory.get_all(user_id="u")) == ["Ana moved to Oslo"]
+        if times:
+            assert texts(memory.get_all(user_id="u", as_of="2026-03-10T13:00:00Z")) == ["Ana moved to Rome"]
+        assert memory.admin.doctor().ok
+
+
 EARLIER = [
     "I lived in Rome from 2019. Since 2020 I have been in Paris, and I am there now.",
     "From 2019 it was Rome.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -29,6 +30,30 @@ def test_what_was_said_before_a_memory_was_tagged_still_replaces_it(tmp_path, sl
         assert [item.memory for item in memory.get_all(user_id="u", as_of="2026-03-01")] == [
             "Ana lives in Bern."
         ]
+
+
+def test_a_tag_given_while_another_value_is_written_changes_nothing_of_the_past(tmp_path):
+    def model(messages):
+        city = "Rome" if "Rome" in messages[-1].text else "Bern"
+        return {
+            "facts": [{"text": f"Ana lives in {city}.", "cites": [0], "slot": "lives_in", "about": "Ana"}]
+        }
+
+    with (
+        Memory(llm=ScriptedChatModel(model), embedder="none", store=tmp_path / "m.db") as memory,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        for number in range(40):
+            user = f"u{number}"
+            (bern,) = memory.add("I live in Bern", user_id=user, observed_at="2026-01-01").added
+            rome = pool.submit(memory.add, "I live in Rome", user_id=user, observed_at="2026-06-01")
+            tagged = pool.submit(memory.update, bern.id, metadata={"tag": "crm"}, user_id=user)
+            assert rome.result().status == "complete"
+            assert tagged.result().event == "UPDATE"
+            (now,) = memory.get_all(user_id=user)
+            assert (now.memory, now.metadata) == ("Ana lives in Rome.", {"tag": "crm"})
+            (march,) = memory.get_all(user_id=user, as_of="2026-03-01")
+            assert march.memory == "Ana lives in Bern."
 
 
 def test_a_new_text_holds_since_it_was_given(tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .adapter_settings import check_settings as check_settings
 from .agent_turns import MARK as MARK
 from .agent_turns import answered as answered
 from .agent_turns import asked as asked
@@ -92,6 +93,14 @@ class Lent:
                 " whose `checkpoints` is a memkit_core.protocols.CheckpointStore"
             )
         return checkpoints
+
+    def check_open(self) -> None:
+        """Be ready for a call.
+
+        Raises:
+            UsageError: The memory was closed.
+        """
+        self._engine.check_open()
 
     def check_add(
         self, messages: object, *, user_id: str, key: str, metadata: Mapping[str, Any] | None, infer: bool

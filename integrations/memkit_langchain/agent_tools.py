@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any, cast
 
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
 from memkit_core import AsyncMemory, Memory
 from memkit_core.adapting import UserSource
@@ -35,6 +35,8 @@ def tools_of(
     Raises:
         UsageError: A name is unknown.
     """
+    if isinstance(wanted, str):
+        raise UsageError(f"tools are a list: tools=[{wanted!r}]")
     own = create_memory_tools(memory, user_id=user_id, agent_id=agent_id, update=True, delete=True)
     known = {tool.name: _forgiving(tool) if forgiving else tool for tool in own}
     unknown = [name for name in wanted if isinstance(name, str) and name not in known]
@@ -53,6 +55,8 @@ def _forgiving(tool: BaseTool) -> BaseTool:
     def call(*args: Any, **more: Any) -> str:
         try:
             return now(*args, **more)
+        except ToolException:  # it tells the model what to mend
+            raise
         except Exception as error:  # noqa: BLE001 - a memory that fails must not end the user's run
             return _told(made.name, error)
 
@@ -60,6 +64,8 @@ def _forgiving(tool: BaseTool) -> BaseTool:
     async def acall(*args: Any, **more: Any) -> str:
         try:
             return await later(*args, **more)
+        except ToolException:
+            raise
         except Exception as error:  # noqa: BLE001 - a memory that fails must not end the user's run
             return _told(made.name, error)
 

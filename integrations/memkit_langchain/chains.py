@@ -13,7 +13,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import set_config_context
 
 from memkit_core import AsyncMemory, Memory
-from memkit_core.adapting import Lent, UserSource, last_question, lend, resolve_user, unseen
+from memkit_core.adapting import Lent, UserSource, check_settings, last_question, lend, resolve_user, unseen
 from memkit_core.errors import UsageError, VisionUnsupportedError
 
 OnError: TypeAlias = Literal["log", "raise"]
@@ -38,8 +38,9 @@ def create_recall(
 
     Args:
         memory: Either face; the Runnable works under ``invoke`` and ``ainvoke``, in batches and streams.
-        user_id: Whose memory: an id, or a function of the run's config. None: the config says it, see
-            ``resolve_user``. A run for nobody raises ``UsageError``, whatever ``on_error`` says.
+        user_id: Whose memory: an id, or a function of the run's config and runtime (None here). None: the
+            config says it, see ``resolve_user``. A run for nobody raises ``UsageError``, whatever
+            ``on_error`` says.
         agent_id: Only what this agent has learnt of the user.
         k: How many memories, and how many quotations, at most.
         threshold: Lowest relevance, from 0 to 1.
@@ -49,11 +50,8 @@ def create_recall(
     Raises:
         UsageError: An argument is wrong.
     """
+    check_settings(user_id=user_id, agent_id=agent_id, k=k, threshold=threshold, token_budget=token_budget)
     part = _Part(memory, user_id, on_error)
-    if k < 1 or token_budget < 50:
-        raise UsageError(f"k is at least 1 and token_budget at least 50, they are {k} and {token_budget}")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise UsageError(f"threshold is a relevance from 0 to 1, not {threshold!r}")
     more: dict[str, Any] = {
         "agent_id": agent_id,
         "limit": k,
@@ -108,6 +106,7 @@ def create_remember(
     Raises:
         UsageError: An argument is wrong. When it runs: its input is no mapping with a question.
     """
+    check_settings(user_id=user_id, agent_id=agent_id, metadata=metadata, wait=wait)
     part = _Part(memory, user_id, on_error)
     more: dict[str, Any] = {"agent_id": agent_id, "wait": wait, "metadata": metadata}
 
@@ -137,8 +136,6 @@ class _Part:
     def __init__(self, memory: Memory | AsyncMemory, user_id: UserSource | None, on_error: OnError) -> None:
         if on_error not in ("log", "raise"):
             raise UsageError(f"on_error is 'log' or 'raise', not {on_error!r}")
-        if user_id is not None and not callable(user_id):
-            resolve_user(explicit=user_id)
         self.lent: Lent = lend(memory)
         self._user_id, self._on_error = user_id, on_error
 

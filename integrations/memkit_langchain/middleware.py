@@ -16,7 +16,15 @@ from langchain_core.runnables.config import ensure_config, set_config_context
 from langchain_core.tools import BaseTool
 
 from memkit_core import AsyncMemory, Memory
-from memkit_core.adapting import UserSource, last_question, lend, marked, resolve_user, unseen
+from memkit_core.adapting import (
+    UserSource,
+    check_settings,
+    last_question,
+    lend,
+    marked,
+    resolve_user,
+    unseen,
+)
 from memkit_core.errors import KeyReusedError, UsageError, VisionUnsupportedError
 
 from .agent_tools import tools_of
@@ -80,14 +88,18 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             raise UsageError(f"on_error is 'log' or 'raise', not {on_error!r}")
         if save not in ("after_agent", "off"):
             raise UsageError(f"save is 'after_agent' or 'off', not {save!r}")
-        if k < 0 or token_budget < 50:
-            raise UsageError(f"k is at least 0 and token_budget at least 50, they are {k} and {token_budget}")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise UsageError(f"threshold is a relevance from 0 to 1, not {threshold!r}")
         if not name:
             raise UsageError("a middleware has a name")
-        if user_id is not None and not callable(user_id):
-            resolve_user(explicit=user_id)
+        check_settings(
+            user_id=user_id,
+            agent_id=agent_id,
+            metadata=metadata,
+            k=k,
+            least=0,
+            threshold=threshold,
+            token_budget=token_budget,
+            wait=wait,
+        )
         self._lent = lend(memory)
         self._user_id, self._agent_id = user_id, agent_id
         self._k, self._threshold, self._token_budget = k, threshold, token_budget
@@ -227,7 +239,10 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         if self._on_error == "raise":
             raise error
         _log.warning(
-            "the middleware %r cannot %s, the run goes on: %s", self._name, what, type(error).__name__
+            "the middleware %r cannot %s, the run goes on: %s (this logger tells why at level DEBUG)",
+            self._name,
+            what,
+            type(error).__name__,
         )
         _log.debug("why the middleware %r cannot %s", self._name, what, exc_info=error)
 

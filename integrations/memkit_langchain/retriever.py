@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, set_config_context
 from pydantic import ConfigDict, Field, field_validator
 
 from memkit_core import AsOf, AsyncMemory, Excerpt, Memory, SearchHit, SearchResult
-from memkit_core.adapting import UserSource, lend, resolve_user
+from memkit_core.adapting import UserSource, check_settings, lend, resolve_user
 from memkit_core.filters import Filter
 
 
 class MemoryRetriever(BaseRetriever):
-    """A retriever over one user's memories, best first.
+    """A retriever over a user's memories, best first.
 
     A document's id is the memory's (or the quoted message's). Its metadata hold ``relevance`` from 0 to 1,
     which does not depend on what else was found, times as ISO 8601 texts, and the memory's own ``metadata``.
 
     Attributes:
         memory: Either face; the retriever works under ``invoke`` and ``ainvoke``.
-        user_id: Whose memories: an id, or a function that returns it and is asked for each query.
+        user_id: Whose memories: an id, or a function of the run's config and runtime. None: the run says it,
+            see ``resolve_user``; a query for nobody raises ``UsageError``.
         k: How many memories at most, and how many quotations. ``invoke(query, k=…)`` says it for one query.
         agent_id: Only what this agent has learnt of the user.
         threshold: Lowest relevance.
@@ -34,10 +38,10 @@ class MemoryRetriever(BaseRetriever):
         excerpts: True: what was said, word for word, follows the memories.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     memory: Memory | AsyncMemory = Field(repr=False)
-    user_id: UserSource
+    user_id: UserSource | None = None
     k: int = Field(default=6, ge=1)
     agent_id: str | None = None
     threshold: float | None = None
@@ -47,10 +51,15 @@ class MemoryRetriever(BaseRetriever):
 
     @field_validator("user_id")
     @classmethod
-    def _named(cls, user_id: UserSource) -> UserSource:
-        if not callable(user_id):
-            resolve_user(explicit=user_id)
+    def _named(cls, user_id: UserSource | None) -> UserSource | None:
+        check_settings(user_id=user_id)
         return user_id
+
+    @field_validator("agent_id")
+    @classmethod
+    def _agent(cls, agent_id: str | None) -> str | None:
+        check_settings(agent_id=agent_id)
+        return agent_id
 
     @field_validator("as_of")
     @classmethod
@@ -58,6 +67,27 @@ class MemoryRetriever(BaseRetriever):
         if as_of is not None and not isinstance(as_of, AsOf):
             AsOf(valid=as_of)  # refuses what is no time, before the first query
         return as_of
+
+    def invoke(
+        self,
+        input: str,  # noqa: A002 - LangChain's
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """The documents for a query; ``k`` and ``as_of`` may be said for this one."""
+        # The base takes from the config its callbacks only: whose memories they are stands there as well.
+        with set_config_context(ensure_config(config)) as context:
+            return context.run(super().invoke, input, config, **kwargs)
+
+    async def ainvoke(
+        self,
+        input: str,  # noqa: A002 - LangChain's
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """See ``invoke``."""
+        with set_config_context(ensure_config(config)) as context:
+            return await asyncio.create_task(super().ainvoke(input, config, **kwargs), context=context)
 
     def _get_relevant_documents(
         self,
@@ -81,7 +111,7 @@ class MemoryRetriever(BaseRetriever):
 
     def _asked(self, k: int | None, as_of: datetime | str | AsOf | None) -> dict[str, Any]:
         return {
-            "user_id": resolve_user(None, None, self.user_id),
+            "user_id": resolve_user(cast("Mapping[str, Any]", ensure_config()), None, self.user_id),
             "limit": self.k if k is None else k,
             "agent_id": self.agent_id,
             "threshold": self.threshold,

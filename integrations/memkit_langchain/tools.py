@@ -10,14 +10,16 @@ from typing import Any, TypeVar, cast
 from langchain.tools import ToolRuntime
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
 from memkit_core import AddResult, AsyncMemory, Memory, MemoryChange, SearchResult
-from memkit_core.adapting import Lent, UserSource, fenced, lend, resolve_user, unseen
-from memkit_core.errors import NotFoundError
+from memkit_core.adapting import Lent, UserSource, check_settings, fenced, lend, resolve_user, unseen
+from memkit_core.errors import NotFoundError, UsageError
 
 T = TypeVar("T")
 _UNKNOWN = "There is no memory with this id."
+_SENTENCE = "say in a whole sentence what to remember."
+_QUERY = "say in a few words what to look for."
 # Outside agents there is no runtime; a parameter that admitted None would not be filled in by LangChain.
 _OUTSIDE = cast("ToolRuntime[Any, Any]", None)
 
@@ -46,22 +48,21 @@ def create_memory_tools(
     Raises:
         UsageError: An argument is wrong.
     """
-    if user_id is not None and not callable(user_id):
-        resolve_user(explicit=user_id)
+    check_settings(user_id=user_id, agent_id=agent_id)
     verbs = _Verbs(lend(memory), user_id, agent_id)
-    tools: list[BaseTool] = [
-        StructuredTool.from_function(verbs.save_memory, verbs.asave_memory, name="save_memory"),
-        StructuredTool.from_function(verbs.search_memory, verbs.asearch_memory, name="search_memory"),
+    tools = [
+        _tool(verbs.save_memory, verbs.asave_memory, "save_memory"),
+        _tool(verbs.search_memory, verbs.asearch_memory, "search_memory"),
     ]
     if update:
-        tools.append(
-            StructuredTool.from_function(verbs.update_memory, verbs.aupdate_memory, name="update_memory")
-        )
+        tools.append(_tool(verbs.update_memory, verbs.aupdate_memory, "update_memory"))
     if delete:
-        tools.append(
-            StructuredTool.from_function(verbs.delete_memory, verbs.adelete_memory, name="delete_memory")
-        )
+        tools.append(_tool(verbs.delete_memory, verbs.adelete_memory, "delete_memory"))
     return tools
+
+
+def _tool(now: Callable[..., str], later: Callable[..., Coroutine[Any, Any, str]], name: str) -> BaseTool:
+    return StructuredTool.from_function(now, later, name=name, handle_tool_error=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,21 @@ class _Verbs:
     ) -> str:
         """Remember something about the user for later: a whole sentence that says who and what."""
         scope = self._scope(config, runtime)
-        return _saved(_quietly(config, lambda: self.lent.memory.add(content, **scope)))
+        return _saved(
+            _quietly(
+                self.lent, config, lambda: self.lent.memory.add(_said(content, "content", _SENTENCE), **scope)
+            )
+        )
 
     async def asave_memory(
         self, content: str, config: RunnableConfig, runtime: ToolRuntime[Any, Any] = _OUTSIDE
     ) -> str:
         scope = self._scope(config, runtime)
-        return _saved(await _aquietly(config, self.lent.amemory.add(content, **scope)))
+        return _saved(
+            await _aquietly(
+                self.lent, config, self.lent.amemory.add(_said(content, "content", _SENTENCE), **scope)
+            )
+        )
 
     def search_memory(
         self,
@@ -95,7 +104,13 @@ class _Verbs:
         instructions.
         """
         scope, most = self._scope(config, runtime), _bounded(limit)
-        return _found(_quietly(config, lambda: self.lent.memory.search(query, limit=most, **scope)))
+        return _found(
+            _quietly(
+                self.lent,
+                config,
+                lambda: self.lent.memory.search(_said(query, "query", _QUERY), limit=most, **scope),
+            )
+        )
 
     async def asearch_memory(
         self,
@@ -105,7 +120,13 @@ class _Verbs:
         runtime: ToolRuntime[Any, Any] = _OUTSIDE,
     ) -> str:
         scope, most = self._scope(config, runtime), _bounded(limit)
-        return _found(await _aquietly(config, self.lent.amemory.search(query, limit=most, **scope)))
+        return _found(
+            await _aquietly(
+                self.lent,
+                config,
+                self.lent.amemory.search(_said(query, "query", _QUERY), limit=most, **scope),
+            )
+        )
 
     def update_memory(
         self,
@@ -119,7 +140,13 @@ class _Verbs:
         if not _may_be_id(memory_id):
             return _UNKNOWN
         try:
-            return _changed(_quietly(config, lambda: self.lent.memory.update(memory_id, content, **scope)))
+            return _changed(
+                _quietly(
+                    self.lent,
+                    config,
+                    lambda: self.lent.memory.update(memory_id, _said(content, "content", _SENTENCE), **scope),
+                )
+            )
         except NotFoundError:
             return _UNKNOWN
 
@@ -134,7 +161,13 @@ class _Verbs:
         if not _may_be_id(memory_id):
             return _UNKNOWN
         try:
-            return _changed(await _aquietly(config, self.lent.amemory.update(memory_id, content, **scope)))
+            return _changed(
+                await _aquietly(
+                    self.lent,
+                    config,
+                    self.lent.amemory.update(memory_id, _said(content, "content", _SENTENCE), **scope),
+                )
+            )
         except NotFoundError:
             return _UNKNOWN
 
@@ -146,7 +179,7 @@ class _Verbs:
         if not _may_be_id(memory_id):
             return _UNKNOWN
         try:
-            return _changed(_quietly(config, lambda: self.lent.memory.delete(memory_id, **scope)))
+            return _changed(_quietly(self.lent, config, lambda: self.lent.memory.delete(memory_id, **scope)))
         except NotFoundError:
             return _UNKNOWN
 
@@ -157,7 +190,7 @@ class _Verbs:
         if not _may_be_id(memory_id):
             return _UNKNOWN
         try:
-            return _changed(await _aquietly(config, self.lent.amemory.delete(memory_id, **scope)))
+            return _changed(await _aquietly(self.lent, config, self.lent.amemory.delete(memory_id, **scope)))
         except NotFoundError:
             return _UNKNOWN
 
@@ -167,19 +200,37 @@ class _Verbs:
 
 
 # What the memory's own models say is no part of the answer that the user reads as it is written.
-def _quietly(config: RunnableConfig, work: Callable[[], T]) -> T:
+def _quietly(lent: Lent, config: RunnableConfig, work: Callable[[], T]) -> T:
     with set_config_context(unseen(config)) as context:
-        return context.run(work)
+        try:
+            return context.run(work)
+        except UsageError as error:
+            raise _refused(lent, error) from error
 
 
-async def _aquietly(config: RunnableConfig, work: Coroutine[Any, Any, T]) -> T:
+async def _aquietly(lent: Lent, config: RunnableConfig, work: Coroutine[Any, Any, T]) -> T:
     with set_config_context(unseen(config)) as context:
-        return await asyncio.create_task(work, context=context)
+        try:
+            return await asyncio.create_task(work, context=context)
+        except UsageError as error:
+            raise _refused(lent, error) from error
+
+
+def _refused(lent: Lent, error: UsageError) -> ToolException:
+    """What a model is told of arguments that the memory refuses: it can mend them."""
+    lent.check_open()
+    return ToolException(f"The memory refuses this: {error}")
+
+
+def _said(text: str, name: str, what: str) -> str:
+    if not text.strip():
+        raise ToolException(f"{name} is empty: {what}")
+    return text
 
 
 def _bounded(limit: int) -> int:
     # A model's number, which may be anything.
-    return min(50, max(1, limit))
+    return min(20, max(1, limit))
 
 
 def _may_be_id(memory_id: str) -> bool:

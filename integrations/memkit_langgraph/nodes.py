@@ -27,6 +27,7 @@ from memkit_core.adapting import (
     answered,
     asked,
     behind_mark,
+    check_settings,
     last_question,
     lend,
     marked,
@@ -79,8 +80,7 @@ def create_recall_node(
         UsageError: An argument is wrong. A run for nobody raises it as well, whatever ``on_error`` says.
     """
     _check(on_error, name)
-    if k < 1 or token_budget < 50:
-        raise UsageError(f"k is at least 1 and token_budget at least 50, they are {k} and {token_budget}")
+    check_settings(user_id=user_id, agent_id=agent_id, k=k, token_budget=token_budget)
     return _Recall(
         lent=lend(memory),
         user_id=user_id,
@@ -128,6 +128,7 @@ def create_remember_node(
         UsageError: An argument is wrong. A run for nobody raises it as well, whatever ``on_error`` says.
     """
     _check(on_error, name)
+    check_settings(user_id=user_id, agent_id=agent_id, metadata=metadata, wait=wait)
     return _Remember(
         lent=lend(memory),
         user_id=user_id,

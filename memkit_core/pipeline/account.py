@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..budgets import most
-from ..errors import BudgetExceededError, MemkitError
+from ..errors import BudgetExceededError, MemkitError, StorageUnavailableError
 from ..ledger import Bill
 from ..models.calling import Target, estimated_tokens, may_fall_back, models_of, prompt_bytes
 from ..models.structured import failed_usage, returned_usage
@@ -54,6 +54,8 @@ class Account(AbstractAsyncContextManager["Account"]):
     ) -> None:
         if not self.bill.close() or (error is not None and not isinstance(error, Exception)):
             return  # who is interrupted or cancelled awaits nothing more: the ledger writes it
+        if isinstance(error, StorageUnavailableError):
+            return  # nor does anybody wait once more for a store that could not be written
         try:
             await self._rt.call(self._ledger.settle)
         except MemkitError as failure:  # it is still owed, and the operation's own outcome stands

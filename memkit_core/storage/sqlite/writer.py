@@ -7,12 +7,13 @@ queued up during the last sync takes five times as many commits.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
 from ...errors import StorageError, UsageError
-from .driver import Connection, Error, typed
+from .driver import BUSY_SECONDS, Connection, Error, typed
 from .pool import Pool
 
 T = TypeVar("T")
@@ -24,11 +25,12 @@ _LARGEST_GROUP: Final = 128
 class _Ticket(Generic[T]):
     """A caller's work and its outcome; ``done`` is released when the outcome is durable."""
 
-    __slots__ = ("after", "done", "error", "result", "work")
+    __slots__ = ("after", "done", "error", "result", "since", "work")
 
     def __init__(self, work: Work[T], after: Callable[[Connection], None] | None) -> None:
         self.work = work
         self.after = after
+        self.since = time.monotonic()
         self.done = threading.Lock()
         self.done.acquire()
         self.result: T | None = None
@@ -165,13 +167,26 @@ class Writer:
                     ticket.error = typed(error, self._pool.location)
 
     def _transact(self, connection: Connection, group: list[_Ticket[object]]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
+        self._begin(connection, min(ticket.since for ticket in group))
         if len(group) == 1:
             group[0].result = group[0].work(connection)
         else:
             for ticket in group:
                 self._run_one(connection, ticket)
         connection.execute("COMMIT")
+
+    def _begin(self, connection: Connection, since: float) -> None:
+        """Begin to write. What was waited behind others counts: nobody waits longer than for one lock."""
+        waited = time.monotonic() - since
+        if waited < 1:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        left = max(0, int((BUSY_SECONDS - waited) * 1_000))
+        connection.execute(f"PRAGMA busy_timeout = {left}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1_000)}")
 
     def _run_one(self, connection: Connection, ticket: _Ticket[object]) -> None:
         connection.execute("SAVEPOINT one")

@@ -10,10 +10,17 @@ from langchain.agents import create_agent
 from langchain_core.documents import Document
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
 
 from memkit_core import AsOf, Memory
 from memkit_core.errors import UsageError
-from memkit_langchain import MemoryRetriever, create_memory_tools
+from memkit_langchain import (
+    MemoryMiddleware,
+    MemoryRetriever,
+    create_memory_tools,
+    create_recall,
+    create_remember,
+)
 
 
 class _Scripted(GenericFakeChatModel):
@@ -126,3 +133,94 @@ def test_the_run_s_context_names_the_user_before_its_config(memory: Memory) -> N
     )
     assert [item.memory for item in memory.get_all(user_id="ann")] == ["I keep bees."]
     assert not memory.get_all(user_id="bob").results
+
+
+@pytest.mark.parametrize("how", ["id", "function", "run"])
+async def test_one_retriever_serves_many_users_by_their_runs(memory: Memory, how: str) -> None:
+    memory.add("Ann keeps bees.", user_id="ann")
+    memory.add("Bob keeps hens.", user_id="bob")
+
+    def of_run(config: Any, _runtime: Any) -> str:
+        return str(config["configurable"]["user_id"])
+
+    whose: Any = {"id": "ann", "function": of_run, "run": None}[how]
+    retriever = MemoryRetriever(memory=memory, user_id=whose)
+    chain = RunnableLambda(lambda query: query) | retriever
+    for user, expected in (("ann", "Ann keeps bees."), ("bob", "Bob keeps hens.")):
+        config: Any = {"configurable": {"user_id": user}}
+        expected = "Ann keeps bees." if how == "id" else expected
+        found = [
+            retriever.invoke("Who keeps what?", config),
+            await retriever.ainvoke("Who keeps what?", config),
+            chain.invoke("Who keeps what?", config),
+            await chain.ainvoke("Who keeps what?", config),
+            *retriever.batch(["Who keeps what?"], config),
+            *await chain.abatch(["Who keeps what?"], config),
+        ]
+        assert [[document.page_content for document in documents] for documents in found] == [[expected]] * 6
+    if how == "run":
+        with pytest.raises(UsageError, match="user"):
+            retriever.invoke("Who keeps what?")
+
+
+@pytest.mark.parametrize(
+    "more", [{"top_k": 3}, {"search_kwargs": {"k": 3}}, {"filter": {}}, {"agent_id": ""}]
+)
+def test_a_retriever_refuses_what_it_does_not_know(memory: Memory, more: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(more))):
+        MemoryRetriever(memory=memory, user_id="ann", **more)
+
+
+@pytest.mark.parametrize("tools", [["save_memory", "search_memory"], None])
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (_calls("save_memory", content=" "), "content is empty: say in a whole sentence what to remember."),
+        (_calls("search_memory", query=""), "query is empty: say in a few words what to look for."),
+        (_calls("save_memory", content="x" * 1_000_001), "The memory refuses this: "),
+    ],
+)
+async def test_a_model_is_told_of_arguments_that_it_can_mend(
+    memory: Memory, tools: Any, call: AIMessage, told: str
+) -> None:
+    for face in ("invoke", "ainvoke"):
+        model = _Scripted(messages=iter([call, AIMessage("Well.")]))
+        named: Any = {"middleware": [MemoryMiddleware(memory, tools=tools)]} if tools else {}
+        agent = create_agent(model, create_memory_tools(memory) if not tools else [], **named)
+        given: Any = {"messages": [("user", "Hi")]}, {"configurable": {"user_id": "ann"}}
+        result = agent.invoke(*given) if face == "invoke" else await agent.ainvoke(*given)
+        (answer,) = (m for m in result["messages"] if isinstance(m, ToolMessage))
+        assert answer.text.startswith(told)
+
+
+def test_a_closed_memory_is_no_fault_of_a_model(tmp_path: Any) -> None:
+    memory = Memory(llm="verbatim", embedder="none", store=tmp_path / "m.db")
+    (save, *_) = create_memory_tools(memory, user_id="ann")
+    memory.close()
+    with pytest.raises(UsageError, match="closed"):
+        save.invoke({"content": "Ann keeps bees."})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"metadata": {"since": datetime(2026, 1, 1, tzinfo=UTC)}},
+        {"metadata": "x"},
+        {"agent_id": ""},
+        {"wait": "yes"},
+        {"user_id": ""},
+    ],
+)
+def test_what_no_add_would_take_is_refused_where_it_is_given(memory: Memory, more: Any) -> None:
+    for make in (MemoryMiddleware, create_remember):
+        with pytest.raises(UsageError, match=next(iter(more))):
+            make(memory, **more)
+
+
+@pytest.mark.parametrize("more", [{"agent_id": ""}, {"k": "3"}, {"threshold": 2}, {"token_budget": 10}])
+def test_what_no_search_would_take_is_refused_where_it_is_given(memory: Memory, more: Any) -> None:
+    for make in (MemoryMiddleware, create_recall):
+        with pytest.raises(UsageError, match=next(iter(more))):
+            make(memory, **more)
+    with pytest.raises(UsageError, match="list"):
+        MemoryMiddleware(memory, tools="save_memory")

@@ -173,9 +173,9 @@ def _bar(outcome: Outcome, row: Row, what: str) -> str:
 def _time(milliseconds: float | None) -> str:
     if milliseconds is None:
         return ""
-    if milliseconds >= 1_000:
+    if abs(milliseconds) >= 1_000:
         return f"{milliseconds / 1_000:.3g} s"
-    return f"{milliseconds:.3g} ms" if milliseconds >= 0.1 else f"{milliseconds * 1_000:.3g} µs"
+    return f"{milliseconds:.3g} ms" if abs(milliseconds) >= 0.1 else f"{milliseconds * 1_000:.3g} µs"
 
 
 def _ratio(value: float | None, mine: float | None) -> str:

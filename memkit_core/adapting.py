@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .adapter_settings import check_settings as check_settings
@@ -168,7 +169,8 @@ def lend(memory: Memory | AsyncMemory) -> Lent:
         UsageError: It is no memory, or it is closed.
     """
     if not isinstance(cast("object", memory), Memory | AsyncMemory):
-        raise UsageError(f"an adapter needs a Memory or an AsyncMemory, not {type(memory).__name__}")
+        hint = ": open one, Memory(store=…)" if isinstance(cast("object", memory), str | Path) else ""
+        raise UsageError(f"an adapter needs a Memory or an AsyncMemory, not {type(memory).__name__}{hint}")
     engine = memory._engine  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - lent on purpose
     engine.check_open()
     return Lent(Memory.over(engine), AsyncMemory.over(engine), engine)

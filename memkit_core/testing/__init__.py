@@ -58,13 +58,25 @@ _MODULES = {
 }
 
 
+#: Which extra brings a distribution that one of them imports.
+_EXTRAS = {"langchain_core": "models", "langgraph": "langgraph"}
+
+
 def __getattr__(name: str) -> Any:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{module}", __name__), name)
+    try:
+        return getattr(import_module(f".{module}", __name__), name)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        from ..errors import MissingDependencyError
+
+        raise MissingDependencyError(f"memkit_core.testing.{name}", extra=extra) from error
 
 
 def __dir__() -> list[str]:

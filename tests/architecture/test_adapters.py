@@ -168,3 +168,18 @@ def test_an_adapter_s_names_are_sorted_there_and_explained() -> None:
         assert name in dir(memkit_langgraph)
     with pytest.raises(AttributeError, match="no attribute 'MemkitStor'"):
         memkit_langgraph.MemkitStor  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("ScriptedChatModel", "models"), ("BaseStoreConformance", "langgraph")]
+)
+def test_the_missing_extra_of_a_double_is_named_with_its_line(name: str, extra: str) -> None:
+    hidden = "langchain_core" if extra == "models" else "langgraph"
+    code = (
+        f"import sys; sys.modules['{hidden}'] = None\n"
+        f"try:\n    from memkit_core.testing import {name}\n"
+        "except ImportError as error:\n    print(type(error).__name__, error)"
+    )
+    told = _run(code)
+    assert "MissingDependencyError" in told
+    assert f"pip install 'memkit-core[{extra}]'" in told

@@ -8,15 +8,16 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from memkit_core import analysis
+from memkit_core import Memory, analysis
 from memkit_core.errors import IntegrityError, SchemaVersionError, StorageUnavailableError, UsageError
 from memkit_core.protocols import AddMemory, ChangeSet, Query, SearchRequest
 from memkit_core.storage.sqlite import open_sqlite
-from memkit_core.storage.sqlite.driver import check_version, has_reset_bug
+from memkit_core.storage.sqlite.driver import BUSY_SECONDS, check_version, has_reset_bug
 
 sys.path.insert(0, str(Path(__file__).parent))
 from sqlite_checks import SCOPE, T0, check_whole, write_one
@@ -244,3 +245,19 @@ def test_versions_with_the_wal_fault(caplog: pytest.LogCaptureFixture) -> None:
         check_version()
         check_version()
     assert len(caplog.records) <= 1
+
+
+@pytest.mark.slow
+def test_a_locked_file_costs_a_call_one_wait(tmp_path: Path) -> None:
+    memory = Memory(llm="verbatim", embedder="none", store=tmp_path / "m.db")
+    other = sqlite3.connect(tmp_path / "m.db", isolation_level=None)
+    with memory:
+        memory.add("I like figs.", user_id="u")  # what it cost is still to be written
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        with pytest.raises(StorageUnavailableError, match="locked"):
+            memory.add("I own a yak.", user_id="u")
+        assert time.monotonic() - begun < 1.5 * BUSY_SECONDS
+        other.execute("ROLLBACK")
+        assert memory.add("I own a yak.", user_id="u").status == "complete"
+    other.close()

@@ -95,6 +95,11 @@ class Lent:
             )
         return checkpoints
 
+    @property
+    def extracts(self) -> bool:
+        """Whether a chat model extracts memories: ``wait=False`` leaves that, and embedding, to the background."""
+        return self._engine.services.chat is not None
+
     def check_open(self) -> None:
         """Be ready for a call.
 

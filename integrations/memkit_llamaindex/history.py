@@ -31,11 +31,11 @@ class Entry:
 
     key: str
     role: MessageRole
-    _value: str
-    _told: ChatMessage
+    value: str
+    message: ChatMessage
     # What a change of the message, or within its blocks, is seen by.
-    _then: dict[str, Any]
-    _inside: list[dict[str, Any]]
+    then: dict[str, Any]
+    inside: list[dict[str, Any]]
 
     @classmethod
     def of(cls, key: str, value: str) -> Entry:
@@ -44,28 +44,30 @@ class Entry:
         then = dict(
             told.__dict__, blocks=list(told.blocks), additional_kwargs=deepcopy(told.additional_kwargs)
         )
-        return cls(key, told.role, value, told, then, [deepcopy(block.__dict__) for block in told.blocks])
+        return cls(
+            key, told.role, value, told, then, [dict(deepcopy(block.__dict__)) for block in told.blocks]
+        )
 
     def told(self) -> ChatMessage:
         """The message as it was put, whatever was done to those that were handed out before."""
-        return self._told if _as_put([self]) else ChatMessage.model_validate_json(self._value)
+        return self.message if _as_put([self]) else ChatMessage.model_validate_json(self.value)
 
 
 def told(entries: Sequence[Entry]) -> list[ChatMessage]:
     """The messages as they were put, see ``Entry.told``."""
     # A whole history is handed out in every turn: looking at all at once takes a tenth of the time of copies.
     if _as_put(entries):
-        return [entry._told for entry in entries]  # noqa: SLF001 - they are this module's
+        return [entry.message for entry in entries]
     return [entry.told() for entry in entries]
 
 
 def _as_put(entries: Sequence[Entry]) -> bool:
-    now = [entry._told.__dict__ for entry in entries]  # noqa: SLF001 - as above
-    if now != [entry._then for entry in entries]:  # noqa: SLF001 - as above
+    now = [entry.message.__dict__ for entry in entries]
+    if now != [entry.then for entry in entries]:
         return False
     # The blocks are the same ones, or equal to them.
     inside = [block.__dict__ for message in now for block in message["blocks"]]
-    return inside == [then for entry in entries for then in entry._inside]  # noqa: SLF001 - as above
+    return inside == [then for entry in entries for then in entry.inside]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

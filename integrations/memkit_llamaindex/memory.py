@@ -207,8 +207,8 @@ class MemkitMemory(BaseMemory):
     async def aput_messages(self, messages: list[ChatMessage]) -> None:
         """See ``put_messages``."""
         lent = self._link.lent()
-        if not self.wait:
-            # No model is called: three changes of threads would cost more than what is done there.
+        if not self.wait and lent.extracts:
+            # No model is asked now: three changes of threads would cost more than what is done there.
             await lent.call(lambda: self.put_messages(messages))
             return
         turn = await lent.call(lambda: self._begin(lent, messages))

@@ -8,7 +8,6 @@ wrong guess about the person or the date costs a place, never the answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -200,8 +199,9 @@ class _Pool:
             }
             parts = [{name: column[place] for name, column in columns.items()} for place in range(len(rows))]
         units = [self.units[row] for row in rows]
-        space = self.scored[0].space if rows else "memory"
-        return list(map(Ranked, repeat(space), units, scores, relevances, parts))
+        space: Space = self.scored[0].space if rows else "memory"
+        ranked = zip(units, scores, relevances, parts, strict=True)
+        return [Ranked(space, *one) for one in ranked]
 
 
 def _clip(values: NDArray[Any]) -> NDArray[Any]:

@@ -88,6 +88,7 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             # No text: the result may be stored under an idempotency key, and a veto means what it says.
             rejected.append(Rejection(item=f"{before.operation} {before.kind}", reason=f"vetoed by {by}"))
             vetoed[number] = by
+            heirs[change.memory_id] = f"what would replace it was vetoed by {by}"
             removed = removed or not isinstance(change, RetireMemory)
             changes.append(None)
             continue
@@ -108,14 +109,10 @@ async def run_hooks(rt: Runtime, services: Services, plan: Plan, batch: Batch, b
             if (after.text, after.attributes) != (before.text, before.attributes):
                 written.append(after.text)
     changes = without_vetoed(plan, changes, vetoed)
-    heirs |= {
-        plan.changes[n].memory_id: f"what would replace it was vetoed by {by}" for n, by in vetoed.items()
-    }
     for number, planned in enumerate(changes):
         if isinstance(planned, RetireMemory):
             unseen = isinstance(plan.changes[number], AmendMemory)
-            veto = await _stays(rt, services, planned, heirs, show(planned) if unseen else None)
-            if veto is not None:
+            if veto := await _stays(rt, services, planned, heirs, show(planned) if unseen else None):
                 rejected.append(Rejection(item="DELETE", reason=veto))
                 changes[number] = None
     embedded = await embed(rt, services, written)

@@ -97,7 +97,7 @@ class Lent:
 
     @property
     def extracts(self) -> bool:
-        """Whether a chat model extracts memories: ``wait=False`` leaves that, and embedding, to the background."""
+        """Whether a chat model extracts memories: ``wait=False`` leaves it, and embedding, to later."""
         return self._engine.services.chat is not None
 
     def check_open(self) -> None:

@@ -27,13 +27,16 @@ from .errors import UsageError, VisionUnsupportedError
 from .fencing import fenced as fenced
 from .fencing import fenced_text as fenced_text
 from .memory import Memory
-from .protocols import CheckpointStore, ItemStore
+from .protocols import CheckpointStore, ItemPut, ItemStore
+from .results import AddResult
 from .run_users import UserSource as UserSource
 from .run_users import authenticated_user as authenticated_user
 from .run_users import resolve_user as resolve_user
+from .runtime import drive
 from .session_log import ALL as ALL
 from .session_log import LogPage as LogPage
 from .session_log import SessionLog as SessionLog
+from .types import Micros, Scope
 
 if TYPE_CHECKING:
     from .models.embed import Embedder as Embedder
@@ -122,6 +125,45 @@ class Lent:
         """
         verbs = self.memory._verbs  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - lent on purpose
         verbs.check_add(messages, user_id=user_id, key=key, metadata=metadata, infer=infer)
+
+    def add_beside(
+        self,
+        messages: object,
+        puts: Sequence[ItemPut],
+        *,
+        now: Micros,
+        user_id: str,
+        agent_id: str | None = None,
+    ) -> AddResult:
+        """``add`` with ``wait=False``, and items put in the same transaction: both are durable, or neither.
+
+        Args:
+            puts: Items without vectors.
+            now: When they are put.
+
+        Raises:
+            UsageError: There is no chat model to extract later, or as for ``add``. Nothing was changed.
+            StorageError: Nothing was changed.
+        """
+        if not self.extracts:
+            raise UsageError("without a chat model an add leaves nothing to the background")
+        verbs = self.memory._verbs  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - lent on purpose
+        return drive(
+            verbs.add(
+                messages,
+                Scope(user_id=user_id, agent_id=agent_id),
+                actor_id=None,
+                metadata=None,
+                infer=True,
+                memory_type=None,
+                prompt=None,
+                observed_at=None,
+                expires_at=None,
+                idempotency_key=None,
+                wait=False,
+                beside=(puts, now),
+            )
+        )
 
     def acceptable(self, messages: Sequence[Any], *, user_id: str) -> tuple[list[Any], Exception | None]:
         """The LangChain messages that ``add`` takes, each by itself, and why the last other one is out.

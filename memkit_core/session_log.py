@@ -75,11 +75,21 @@ class SessionLog:
         Returns:
             The key of the last one.
         """
-        now = _behind(self._changed_at(items) if after is None else after)
+        puts, now = self.appending(
+            messages, after=self._changed_at(items) if after is None else after, remembered=remembered
+        )
+        items.put(puts, now=now)
+        return puts[len(messages) - 1].key if messages else ""
+
+    def appending(
+        self, messages: Sequence[str], *, after: int, remembered: bool = False
+    ) -> tuple[list[ItemPut], int]:
+        """What ``append`` puts, and when."""
+        now = _behind(after)
         puts = self._puts(messages, now)
-        key = puts[-1].key if puts else ""
-        items.put([*puts, self._stating(_REMEMBERED, key)] if remembered else puts, now=now)
-        return key
+        if remembered:
+            puts.append(self._stating(_REMEMBERED, puts[-1].key if puts else ""))
+        return puts, now
 
     def replace(self, items: ItemStore, messages: Sequence[str]) -> None:
         """Put messages in the place of those that are there; they count as remembered."""

@@ -38,7 +38,7 @@ from .pipeline.search import AskedFor, left_out, search
 from .pipeline.trust import hides_untrusted
 from .pipeline.vision import check_sight
 from .policies import MAX_PROMPT_CHARS
-from .protocols import ChangeSet, CommitReceipt, Query, RetireMemory, Runtime, UpdateMemory
+from .protocols import ChangeSet, CommitReceipt, ItemPut, Query, RetireMemory, Runtime, UpdateMemory
 from .results import (
     AddResult,
     ContextResult,
@@ -115,8 +115,9 @@ class Verbs:
         expires_at: Time | None,
         idempotency_key: str | None,
         wait: bool,
+        beside: tuple[Sequence[ItemPut], Micros] = ((), 0),
     ) -> AddResult:
-        """See ``Memory.add``."""
+        """See ``Memory.add``; for ``beside`` see ``Lent.add_beside``."""
         engine = self.engine
         engine.check_open()
         services = engine.services
@@ -145,6 +146,8 @@ class Verbs:
                 else _fingerprint(scope, parsed, options, infer, observed_at, prompt)
             ),
             prompt=_check_prompt(prompt, mode),
+            beside=tuple(beside[0]),
+            beside_at=beside[1],
         )
         if options.memory_type is None:
             _check_model(engine, mode, parsed)

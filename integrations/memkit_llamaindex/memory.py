@@ -196,13 +196,16 @@ class MemkitMemory(BaseMemory):
         turn = self._begin(lent, messages)
         if turn is None:
             return
-        failed = None
+        failed, at_once = None, bool(turn.said) and not self.wait and lent.extracts
         try:
-            if turn.said:
+            if at_once:
+                puts, now = self._history.appending(turn.new, after=turn.after, remembered=True)
+                lent.add_beside(turn.said, puts, now=now, user_id=self.user_id, agent_id=self.agent_id)
+            elif turn.said:
                 lent.memory.add(turn.said, **self._added())
         except Exception as error:  # noqa: BLE001 - a memory that fails must not end the conversation
             failed = error
-        self._end(lent, turn, failed)
+        self._end(lent, turn, failed, kept=at_once and failed is None)
 
     async def aput_messages(self, messages: list[ChatMessage]) -> None:
         """See ``put_messages``."""
@@ -262,10 +265,11 @@ class MemkitMemory(BaseMemory):
         kept = self._history.append(items, new, after=known.changed_at) if self.wait else None
         return _Turn(after=known.changed_at, new=new, said=said, refused=refused, kept=kept)
 
-    def _end(self, lent: Lent, turn: _Turn, failed: Exception | None) -> None:
-        if turn.kept is None:
+    def _end(self, lent: Lent, turn: _Turn, failed: Exception | None, *, kept: bool = False) -> None:
+        """Keep the answer, unless it was kept with what it ends, and tell what failed."""
+        if turn.kept is None and not kept:
             self._history.append(lent.items, turn.new, after=turn.after, remembered=failed is None)
-        elif failed is None:
+        elif turn.kept is not None and failed is None:
             self._history.mark(lent.items, turn.kept)
         if failed is not None:
             self._failed("remember", failed)

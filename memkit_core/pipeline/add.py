@@ -73,6 +73,8 @@ def _new_batch(services: Services, request: AddRequest, *, job: str | None, inde
         job=job,
         idempotency_key=request.idempotency_key,
         fingerprint=request.fingerprint,
+        beside=request.beside,
+        beside_at=request.beside_at,
     )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..protocols import CommitReceipt, StoredBatch
+from ..protocols import CommitReceipt, ItemPut, StoredBatch
 from ..results import AddResult, Rejection, StageFailure
-from ..types import Message, Scope, Usage
+from ..types import Message, Micros, Scope, Usage
 from .commit import Options, Plan
 from .embed import Embedded
 
@@ -17,7 +17,10 @@ Mode = Literal["llm", "verbatim", "raw"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddRequest:
-    """A checked ``add`` call. ``prompt``: instructions for its extraction alone."""
+    """A checked ``add`` call. ``prompt``: instructions for its extraction alone.
+
+    ``beside``, ``beside_at``: see ``NewBatch``; only for what is left to the background.
+    """
 
     scope: Scope
     messages: tuple[Message, ...]
@@ -26,6 +29,8 @@ class AddRequest:
     idempotency_key: str | None = None
     fingerprint: str | None = None
     prompt: str | None = None
+    beside: tuple[ItemPut, ...] = ()
+    beside_at: Micros = 0
 
 
 def message_ids(batch_id: str, count: int) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..types import EmbeddingIdentity, MemoryRecord, Message, Micros, OwnerKey, Scope, Support, Usage, Vector
+from .items import ItemPut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class NewBatch:
             stores each of them word for word as a memory).
         job: What a resumed extraction needs to know (JSON), None if nothing is left to do after this.
         idempotency_key, fingerprint: The caller's key and a hash of what was asked under it.
+        beside: Items that the store's ``items`` put in the same transaction, at ``beside_at``; for a batch
+            that is replayed as well. ``append`` alone takes them.
     """
 
     batch_id: str
@@ -29,6 +32,8 @@ class NewBatch:
     job: str | None = None
     idempotency_key: str | None = None
     fingerprint: str | None = None
+    beside: tuple[ItemPut, ...] = ()
+    beside_at: Micros = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ Subclass it in a test module and give it a fixture::
 
 from __future__ import annotations
 
+from .record_leases import LeaseConformance
 from .record_reading import ReadingConformance
 from .record_search import SearchConformance
 from .record_time import TimeConformance
-from .record_writing import LeaseConformance, WritingConformance
+from .record_writing import WritingConformance
 
 
 class RecordStoreConformance(

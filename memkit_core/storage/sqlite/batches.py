@@ -12,6 +12,7 @@ from ...protocols import NewBatch, StoredBatch
 from ...types import Micros, OwnerKey, Scope, Usage
 from .draft import Draft, next_unit
 from .driver import Connection
+from .items.writes import put_all
 from .prepare import PreparedBatch, Terms
 from .rows import BATCH_COLUMNS, TURN, batch_of
 from .seals import BATCH_SEALED, batch_seal, hidden_seal, owner_seal, seal_batch
@@ -70,6 +71,8 @@ def append(connection: Connection, prepared: PreparedBatch) -> StoredBatch:
     """See ``RecordStore.append``."""
     batch = prepared.batch
     owner, _ = owner_for_writing(connection, batch.scope.owner, batch.recorded_at)
+    if batch.beside:
+        put_all(connection, prepared.beside, batch.beside_at, None)
     earlier = replay(connection, owner, batch)
     if earlier is not None:
         return earlier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from ...protocols import (
     UpdateMemory,
 )
 from ...types import Micros, Scope, Vector
+from .items.rows import PreparedPut, prepare
 from .rows import digest, dump_attributes, dump_metadata, pack_vector, payload_hash
 
 
@@ -57,6 +58,7 @@ class PreparedBatch:
 
     batch: NewBatch
     messages: tuple[PreparedMessage, ...]
+    beside: Sequence[PreparedPut] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,13 @@ class PreparedCommit:
 
 
 def prepare_batch(batch: NewBatch) -> PreparedBatch:
-    """A batch with its messages analysed."""
+    """A batch with its messages analysed.
+
+    Raises:
+        UsageError: An item beside it cannot be stored, or has vectors.
+    """
+    if any(put.vectors for put in batch.beside):
+        raise UsageError("items that are put beside a batch have no vectors")
     messages: list[PreparedMessage] = []
     for position, message in enumerate(batch.messages):
         if batch.index:
@@ -134,7 +142,7 @@ def prepare_batch(batch: NewBatch) -> PreparedBatch:
                 content_hash=digest(payload),
             )
         )
-    return PreparedBatch(batch=batch, messages=tuple(messages))
+    return PreparedBatch(batch=batch, messages=tuple(messages), beside=prepare(batch.beside))
 
 
 def prepare_commit(changes: ChangeSet) -> PreparedCommit:

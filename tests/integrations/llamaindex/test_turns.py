@@ -13,7 +13,7 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
 from memkit_core import MemkitError, Memory, StorageError, UsageError
-from memkit_core.testing import HashEmbeddings
+from memkit_core.testing import HashEmbeddings, ScriptedChatModel
 from memkit_llamaindex import MemkitMemory
 
 
@@ -255,3 +255,40 @@ def _interleave(memory: Memory, turns: int) -> int:
 )
 def test_two_users_in_one_process_see_nothing_of_each_other(memory: Memory, turns: int) -> None:
     assert _interleave(memory, turns) == 0
+
+
+async def test_an_answer_and_what_is_to_be_extracted_of_it_are_kept_together(tmp_path: Path) -> None:
+    """Whatever write fails, a turn is never handed over twice, nor marked without being handed over."""
+    model = ScriptedChatModel(lambda _messages: {"facts": []})
+    with Memory(llm=model, embedder="none", store=f"sqlite:///{tmp_path}/m.db") as memory:
+        made = MemkitMemory(memory, user_id="ann", session_id="s")
+        await made.aput(user("I live in Berlin."))
+        with closing(sqlite3.connect(tmp_path / "m.db", isolation_level=None)) as other:
+            before = {table: _count(other, table) for table in ("batches", "items")}
+            other.execute(
+                "CREATE TRIGGER no_batch BEFORE INSERT ON batches BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+            await made.aput(answer("Noted."))
+            # The history goes on without the memory, unmarked.
+            assert _count(other, "batches") == before["batches"]
+            assert _count(other, "items") == before["items"] + 1
+            other.execute("DROP TRIGGER no_batch")
+            other.execute(
+                "CREATE TRIGGER no_item BEFORE INSERT ON items BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+            with pytest.raises(MemkitError):
+                await made.aput(answer("Noted again."))
+            assert _count(other, "batches") == before["batches"]
+            other.execute("DROP TRIGGER no_item")
+            await made.aput(answer("At last."))
+            assert _count(other, "batches") == before["batches"] + 1
+        memory.flush()
+        said = memory.search("Berlin", user_id="ann", include=("excerpts",)).excerpts
+        assert [one.text for one in said].count("I live in Berlin.") == 1
+        assert [message.content for message in made.get_all()] == ["I live in Berlin.", "Noted.", "At last."]
+        assert memory.admin.doctor().ok
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    found: int = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    return found

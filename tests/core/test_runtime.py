@@ -112,6 +112,32 @@ async def test_storage_calls_of_async_code_see_the_callers_context(workers):
     assert await rt.call(who.get) == "task"
 
 
+async def test_work_of_storage_calls_runs_on_one_thread_and_in_the_callers_context(workers, blocking):
+    who.set("task")
+
+    async def work(rt):
+        first = await rt.call(threading.get_ident)
+        return {first, *await rt.gather(rt.call(threading.get_ident))}, await rt.call(who.get)
+
+    threads, seen = await AsyncRuntime(Gates(), workers).stored(work)
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+    assert seen == "task"
+    assert drive(blocking.stored(work)) == ({threading.get_ident()}, "task")
+
+    async def fails(rt):
+        await rt.call(lambda: int("x"))
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        await AsyncRuntime(Gates(), workers).stored(fails)
+
+    async def suspends(_rt):
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="may only await its runtime"):
+        await AsyncRuntime(Gates(), workers).stored(suspends)
+
+
 def test_exclusive_serialises_threads_and_tasks_together(workers):
     gates = Gates()
     inside = 0

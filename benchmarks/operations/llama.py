@@ -11,6 +11,7 @@ from ..subjects import Opening
 from .base import Bench, Operation
 
 _USER = "u"
+_TOKENS = 96_000
 #: After so many turns a session begins again where it was.
 _LONGER = 10
 
@@ -42,8 +43,8 @@ class LlamaTurns(Operation):
         ]
         self._memories = {
             "a list": _plain(),
-            # What an agent takes that is given no memory.
-            "its own": ChatMemoryBuffer.from_defaults(llm=model),
+            # What an agent takes that is given none; three quarters of its model's context.
+            "its own": ChatMemoryBuffer.from_defaults(token_limit=_TOKENS),
             "with": self._subject.chat_memory(_USER),
         }
         # One event loop for all turns, as a server has one.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from ..analysis import estimate_tokens as estimate_tokens
-from ..analysis import text_key
 from ..prompts.quoting import inline, quoted
 from ..results import ContextResult, Excerpt, SearchHit, SearchResult
 
@@ -25,7 +24,7 @@ def context(found: SearchResult, *, token_budget: int) -> ContextResult:
     memory_ids: list[str] = []
     message_ids: list[str] = []
     shown: set[str] = set()
-    quoted_already: set[tuple[str, bytes]] = set()
+    quoted_already: set[tuple[str, str]] = set()
     for hit in found.results:
         line = _fact(hit)
         if (cost := estimate_tokens(line) + 1) > left:
@@ -35,7 +34,7 @@ def context(found: SearchResult, *, token_budget: int) -> ContextResult:
         memory_ids.append(hit.id)
         shown.update(hit.sources)
     for excerpt in found.excerpts:
-        words = (excerpt.actor_id or excerpt.role, text_key(excerpt.text))
+        words = (excerpt.actor_id or excerpt.role, excerpt.text)
         if excerpt.message_id in shown or words in quoted_already:
             continue
         line = _quotation(excerpt)

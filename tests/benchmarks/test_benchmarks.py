@@ -54,7 +54,13 @@ def test_every_operation_has_its_figures(run: tuple[dict[str, Any], str]) -> Non
         "graph-items-10": {"put.wall", "get.cpu", "list ten.cpu", "filter.cpu", "search.cpu"},
         "graph-checkpoints-10": {"put.wall", "put writes.cpu", "get latest.cpu"},
         "graph-turns": {"turn.wall", "bytes kept for each byte said"},
-        "llama-turns-10": {"without.cpu", "with.cpu", "memory.cpu", "later, per turn.cpu"},
+        "llama-turns-10": {
+            "a list.cpu",
+            "its own.cpu",
+            "with.cpu",
+            "more than its own.cpu",
+            "more than a list.cpu",
+        },
         "growth": {"add beside 10.cpu", "search beside 100.cpu", "search, most against fewest others"},
         "large": {"open and first search.wall", "warm search.cpu", "memory, MB", "files, MB"},
     }

@@ -184,8 +184,8 @@ class MemkitMemory(CrewMemory):
             private=private,
         )
         with saving(self, f"{len(contents)} texts", metadata, agent_role):
-            self._add(contents, self._whose.ids(), kept, agent_role, wait=False)
-            self._waiting = True
+            result = self._add(contents, self._whose.ids(), kept, agent_role, wait=False)
+            self._waiting = self._waiting or result.status == "pending"
         return []
 
     def recall(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..errors import ModelError
+from ..errors import ModelError, ModelOutputError
 from ..models.structured import ask
 from ..prompts import verify as prompts
 from ..protocols import Runtime
@@ -78,7 +78,10 @@ async def ground(
     usage = Usage()
     if services.verifier is not None:
         try:
-            usage = await _verify(rt, services, facts, shown, doubts)
+            usage, unjudged = await _verify(rt, services, facts, shown, doubts)
+            if unjudged:
+                said = f"the verifier's reply has no verdict on {unjudged} of {len(facts)} facts"
+                failed = (StageFailure.of("verify", ModelOutputError(said, reason="wrong_shape")),)
         except ModelError as error:
             _log.warning("facts were not verified by a second model: %s", type(error).__name__)
             failed = (StageFailure.of("verify", error),)
@@ -114,8 +117,11 @@ async def _verify(
     facts: Sequence[Fact],
     messages: Sequence[Message],
     doubts: Sequence[list[str]],
-) -> Usage:
+) -> tuple[Usage, int]:
     """Add the second model's doubts to those of the code.
+
+    Returns:
+        What it cost, and how many facts it did not judge: the code's verdict alone stands for them.
 
     Raises:
         ModelError: It was not asked, or its answer could not be used.
@@ -128,13 +134,14 @@ async def _verify(
         item_field="verdicts",
         name="memkit.verify",
     )
+    judged = {verdict.fact for verdict in answer.value.verdicts}
     for verdict in answer.value.verdicts:
         if verdict.supported != "yes" and 0 <= verdict.fact < len(facts):
             reason = clean_text(verdict.reason).strip()[:200]
             degree = "only in part" if verdict.supported == "partly" else "not"
             said = f"the verifier finds it {degree} supported"
             doubts[verdict.fact].append(f"{said}: {reason}" if reason else said)
-    return answer.usage
+    return answer.usage, len(set(range(len(facts))) - judged)
 
 
 def doubts_beside(fact: Fact, memory: MemoryRecord) -> tuple[str, ...]:

@@ -124,7 +124,23 @@ def test_a_second_model_that_fails_costs_no_fact(face: Any, reply: Any) -> None:
 def test_verdicts_on_facts_that_nobody_asked_about_are_nothing(face: Any) -> None:
     odd = {"verdicts": [{"fact": 7, "supported": "no"}, {"fact": -1, "supported": "no"}]}
     memory = face({"facts": [GOOD]}, verifier=ScriptedChatModel([odd]))
-    assert memory.add([SAID], user_id="ana").results[0].support == "supported"
+    result = memory.add([SAID], user_id="ana")
+    assert result.results[0].support == "supported"
+    assert [failure.stage for failure in result.failed] == ["verify"]
+
+
+@pytest.mark.parametrize("judged", [[], [1]])
+def test_facts_that_a_second_model_leaves_out_are_told(face: Any, judged: list[int]) -> None:
+    reply = {"verdicts": [{"fact": number, "supported": "no", "reason": "made up"} for number in judged]}
+    memory = face({"facts": [GOOD, BAD]}, config=config("flag"), verifier=ScriptedChatModel([reply]))
+    result = memory.add([SAID], user_id="ana")
+    assert (result.status, memory.count(user_id="ana")) == ("partial", 2)
+    (failure,) = result.failed
+    assert (failure.stage, f"no verdict on {2 - len(judged)} of 2 facts" in failure.message) == (
+        "verify",
+        True,
+    )
+    assert result.results[0].support == "supported"
 
 
 def test_what_was_pending_is_checked_when_it_is_taken_up(face: Any, tmp_path: Any) -> None:

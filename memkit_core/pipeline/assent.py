@@ -8,7 +8,7 @@ from typing import Final
 
 from .. import analysis
 from .grounding.evidence import Claim
-from .grounding.negation import asks_user, in_second_person
+from .grounding.replies import asks_user, in_second_person
 from .grounding.words import keys_in, stem, wide
 from .likeness import content as content_of
 

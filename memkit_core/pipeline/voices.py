@@ -15,7 +15,7 @@ from .grounding.check import Unheard, unheard
 from .grounding.evidence import Evidence, Reader, Reading, Readings
 from .grounding.lazy import lazy
 from .grounding.names import Mentions
-from .grounding.negation import affirms, refuses
+from .grounding.replies import affirms, refuses
 from .grounding.words import stem
 from .trust import least_trusted
 

@@ -14,8 +14,9 @@ from .dates import Dates, Partial, Span, dates_in, spans_in
 from .introductions import introductions
 from .lazy import lazy
 from .names import Mentions, names_in, wide_names
-from .negation import Clause, Polarity, clauses_of, may_deny, reply_polarity
+from .negation import Clause, Polarity, clauses_of, may_deny
 from .numbers import Number, clock_hours, converted, numbers_in
+from .replies import reply_polarity
 from .words import Token, keys_in, language, normal, tokens, wide
 
 #: A longer message says itself what it is about, whatever was asked before.

@@ -1,0 +1,95 @@
+"""Short answers and the questions before them: whether a reply says yes or no, and whom a question asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from .negation import may_deny
+from .words import Token, wide
+
+_DENYING_REPLY: Final = frozenset("no nope nah never nein nee nunca 不 没 未".split())
+_ASSENTING_REPLY: Final = frozenset("yes yeah yep sure si ja klar right exactly correct 是 对 嗯 有".split())
+
+
+def reply_polarity(found: Sequence[Token]) -> bool | None:
+    """Whether a short answer says yes or no; None if neither."""
+    for token in found[:3]:
+        if token.key in _DENYING_REPLY:
+            return False
+        if token.key in _ASSENTING_REPLY:
+            return True
+    return None
+
+
+_FILLERS: Final = (
+    r"(?:(?:(?:oh|ah|well|um|uh|hm+|mhm|hi|hello|hey|ok(?:ay)?|thank you|thanks(?: for asking)?|pues|bueno"
+    r"|vale|hola|ach|na|hallo|danke)(?![\w'-])|哦|啊|嗯|谢谢)[ ,.!，。！]*){0,3}"
+)
+#: A word that may begin any sentence answers only if it stands by itself: "Right.", not "right now".
+_ENDS: Final = r"(?=\s*(?:$|[,.;:!)\n、。]))"
+_AFFIRMS: Final = re.compile(
+    rf"{_FILLERS}(?:(?:yes|yeah|yep|yup|sí|ja|jawohl|jep)\b|是的|对的|没错|当然|是啊|对啊|确实"
+    r"|(?:y|👍|totally|right|correct|exactly|indeed|true|si claro"
+    r"|(?:sure|of course|absolutely|definitely|certainly)"
+    r"(?: (?:i|we) (?:do|am|are|did|have|was|were|will|can))?"
+    r"|(?:that's|that is|you're|you are) (?:right|correct|true)"
+    r"|(?:i|we) (?:do|am|are|did|have|was|were|will|can)"
+    r"|si|claro(?: que s[ií])?|exacto|correcto|cierto|por supuesto|así es|eso es|es verdad"
+    r"|uh-huh|aha|ok(?:ay)?|go ahead|please(?: do)?|you got it|that's me|i (?:guess|think|believe) so"
+    r"|vale|aj[aá]|efectivamente|dale|adelante|por favor|jo|bitte(?: ja)?|mach das|gern(?:e)?|einverstanden"
+    rf"|klar|genau|(?:das )?stimmt|richtig|natürlich|doch|是|对|有|嗯+|好的?|好啊|行|可以|是的呀){_ENDS})"
+    rf"(?!\s*\?|[ ,]*(?:no|nah|nope|not|nein|nicht|不是|不|没有)(?:{_ENDS}| i\b))"
+)
+_REFUSES: Final = re.compile(
+    rf"{_FILLERS}(?:(?:no|nope|nah|never|not (?:really|at all)|nein|nee|nö|nie|niemals|nunca|jam[aá]s"
+    r"|para nada|qu[eé] va|不|没有|不是|不对|从来?不\w?)"
+    rf"(?:{_ENDS}|(?= (?:i|ich|yo|not|we)\b))|(?:i|we) (?:do|am|did|have|was|are|were)(?: not|n't)\b)"
+)
+_SECOND_PERSON: Final = re.compile(
+    r"\b(?i:you|your|yours|du|dein\w{0,2}|dir|dich|tú|tu|tus|te|ti|usted|eres)\b"
+    r"|(?<=\w )(?:Sie|Ihnen|Ihre?[mnrs]?)\b|[你您]"
+    r"|¿(?i:(?:y|no|ya|todavía|aún|ahora|entonces|pero) ){0,2}\w{2,}(?:[aeiá]s|[ai]ste)\b"
+)
+#: "Would you like …" offers something, and "did you know …" tells it; to note something is what may be asked.
+_OFFERS: Final = re.compile(
+    r"\b(?:(?:would|do) you (?:like|want)|m[öo]chtest du|quieres que|did you know|sab[ií]as que"
+    r"|wusstest du|(?:shall|should) (?:i|we)|soll(?:en)? (?:ich|wir))\b|你知道|要(?:不要)?我|要[订帮]",
+    re.IGNORECASE,
+)
+_NOTES: Final = re.compile(
+    r"\b(?:note|remember|save|store|merken?|speicher[en]|guarde|anote|recuerde)\b|记|¿(?:guardo|anoto)",
+    re.IGNORECASE,
+)
+#: Characters of such a word.
+_AGAIN: Final = 4
+
+
+def affirms(reply: str, question: str) -> bool:
+    """Whether a text in normal form begins with a plain yes; "Find the right film" does not.
+
+    In Chinese, a yes is also a word of the question that is said again: "吃" to "你吃肉吗?".
+    """
+    if _AFFIRMS.match(reply.casefold()) is not None:
+        return True
+    said = reply.strip(" .!~。的啊呀")
+    again = 0 < len(said) <= _AGAIN and wide(said) and said in question and "还是" not in question
+    return again and not may_deny(said, ())
+
+
+def asks_user(question: str) -> bool:
+    """Whether a text in normal form asks its reader about themselves, and not to offer or tell something."""
+    if _SECOND_PERSON.search(question) is None:
+        return False
+    return _OFFERS.search(question) is None or _NOTES.search(question) is not None
+
+
+def in_second_person(clause: str) -> bool:
+    """Whether a clause speaks of its reader."""
+    return _SECOND_PERSON.search(clause) is not None
+
+
+def refuses(reply: str) -> bool:
+    """Whether a text in normal form begins with a plain no; "No idea" does not."""
+    return _REFUSES.match(reply.casefold()) is not None

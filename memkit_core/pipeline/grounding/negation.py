@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,6 +95,29 @@ _TURNS: Final = frozenset(
     ).split()
 )
 _CARRIES: Final = frozenset("or nor ni o oder noch y e und and 或 和".split())
+_JOINS: Final = frozenset("and y e und".split())
+#: What begins with one of these has a verb of its own.
+_PREDICATES: Final = frozenset(
+    (
+        "i we he she they it you there ich wir er sie es yo nosotros nosotras ella ellos ellas me nos "
+        "am is are was were have has had do did will would can could "
+        "bin ist sind war waren habe hat haben hatte hatten werde wird kann "
+        "soy somos era estoy esta tengo tiene he ha voy va"
+    ).split()
+)
+#: What begins with one of these goes on with what the verb before is about.
+_PHRASES: Final = frozenset(
+    (
+        "a an the any some to in at on with for of from about by as "
+        "ein eine einen einem einer der die das den dem des mit zu nach von fur auf bei "
+        "un una unos unas el la los las de en con por para al del"
+    ).split()
+)
+#: A plain no before one of these answers what was said before, and denies nothing of what follows.
+_PLAIN_NO: Final = frozenset(("no", "nope", "nah"))
+_SPEAKERS: Final = frozenset(("i", "we", "i'm", "i've", "we're", "we've", "my", "our"))
+#: "a car and a bike of my own"
+_PHRASE_WORDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +128,17 @@ class Clause:
         words: Stems (CJK: characters) of what has a meaning of its own; True: denied.
         firm: Words right after a denial that is about nothing else: "without milk", "not Bergen", "不抽烟".
         soft: What it says of them is neither a plain yes nor a plain no.
+        heads: The words that its denials are about for sure.
+        loose: Words behind an "and" that share a denial only with one of its ``heads``: of "not married and
+            live in Oslo" the last two are denied in "married in Oslo", and said in "lives in Oslo".
     """
 
     words: dict[str, bool]
     firm: tuple[frozenset[str], ...]
     soft: bool
     asks: bool
+    heads: frozenset[str] = frozenset()
+    loose: frozenset[str] = frozenset()
 
 
 def may_deny(text: str, keys: Iterable[str]) -> bool:
@@ -134,7 +162,8 @@ def clauses_of(text: str, found: Sequence[Token]) -> list[Clause]:
             place for m in _HARMLESS.finditer(_same_length(text)) for place in range(m.start(), m.end())
         )
     clauses: list[Clause] = []
-    begin, carried, last_mark = 0, False, ""
+    begin, last_mark = 0, ""
+    carried: frozenset[str] = frozenset()
     for place in range(len(found) + 1):
         token = found[place] if place < len(found) else None
         if token is not None and token.text not in _CLAUSES and token.key not in _TURNS:
@@ -142,10 +171,10 @@ def clauses_of(text: str, found: Sequence[Token]) -> list[Clause]:
         part = found[begin:place]
         if part:
             asks = token is not None and token.text in "?\uff1f"
-            short = len(part) <= 2 or part[0].key in _CARRIES
-            carry = carried and short and last_mark in (",", "\u3001", "\uff0c")
-            clause, denied = _clause(part, harmless, carry, asks)
-            carried = denied
+            short = part[0].key in _CARRIES or sum(t.key not in _CARRIES for t in part) <= 2
+            if not short or last_mark not in (",", "\u3001", "\uff0c"):
+                carried = frozenset()
+            clause, carried = _clause(part, harmless, carried, asks)
             clauses.append(clause)
         last_mark = token.text if token is not None else ""
         begin = place + 1 if token is not None and token.text in _CLAUSES else place
@@ -161,30 +190,95 @@ def _same_length(text: str) -> str:
     return "".join(low if len(low := fold(char)) == 1 else char for char in text)
 
 
-def _clause(part: Sequence[Token], harmless: set[int], carried: bool, asks: bool) -> tuple[Clause, bool]:
-    words: dict[str, bool] = {}
+def _clause(
+    part: Sequence[Token], harmless: set[int], carried: frozenset[str], asks: bool
+) -> tuple[Clause, frozenset[str]]:
+    """A clause, and what a denial that goes on into the next one is about.
+
+    Args:
+        carried: What a denial is about that goes on from the clause before.
+    """
     spoken = " ".join(token.key for token in part)
     over = _USED_TO.search(spoken) is not None
     soft = any(t.key in _SOFT and not (over and t.key in _SURELY) for t in part)
     soft = soft or ("used to" in spoken)
     joined = "".join(token.text for token in part if token.wide)
     soft = soft or _WIDE_SOFT.search(joined) is not None
-    whole = any(t.key in _DENIES_ALL and t.start not in harmless for t in part)
-    denied, firm = carried, list[list[str]]()
-    waits = 0  # how many more words the latest denial is about for sure
+    members = _members(part)
+    # "Fleisch und Fisch nicht" denies both, "in Bonn und bin nicht verheiratet" the last alone.
+    back = len(members) > 1 and _denies_all(members[-1], harmless) and not _predicate(members[-1])
+    words: dict[str, bool] = {}
+    firm: list[list[str]] = []
+    heads, loose = set(carried), set[str]()
+    denied, free = bool(carried), False
+    for place, member in enumerate(members):
+        free = denied and (place > 0 or part[0].key in _JOINS) and _predicate(member)
+        whole = back or _denies_all(member, harmless)
+        told, own = _told(member, harmless, over, firm)
+        for word, denies in told:
+            words[word] = denied or denies or whole
+            if denies or whole or (denied and not free):
+                heads.add(word)
+            elif free:
+                loose.add(word)
+        denied, free = denied or own or whole, free and not (own or whole)
+    sure = tuple(frozenset(words_after) for words_after in firm if words_after)
+    clause = Clause(words, sure, soft, asks, frozenset(heads), frozenset(loose))
+    return clause, clause.heads if denied and not free else frozenset()
+
+
+def _members(part: Sequence[Token]) -> list[Sequence[Token]]:
+    """What "and" joins in a clause."""
+    members: list[Sequence[Token]] = []
+    begin = 0
     for place, token in enumerate(part):
+        after = part[place + 1].key if place + 1 < len(part) else ""
+        if token.key in _JOINS or (token.key == "so" and after in _PREDICATES):
+            members.append(part[begin:place])
+            begin = place + 1
+    members.append(part[begin:])
+    return [member for member in members if member]
+
+
+def _predicate(member: Sequence[Token]) -> bool:
+    """Whether what follows an "and" may be a sentence but for its subject: "live in Oslo", not "milk"."""
+    keys = [token.key for token in member if token.word]
+    own = sum(key not in _EMPTY for key in keys)
+    if not keys or any(token.wide for token in member):
+        return False
+    if keys[0] in _PREDICATES:
+        return own > 0
+    if keys[0] in _PHRASES and own <= _PHRASE_WORDS and _PREDICATES.isdisjoint(keys):
+        return False
+    return own > 1
+
+
+def _denies_all(member: Sequence[Token], harmless: set[int]) -> bool:
+    return any(token.key in _DENIES_ALL and token.start not in harmless for token in member)
+
+
+def _told(
+    member: Sequence[Token], harmless: set[int], over: bool, firm: list[list[str]]
+) -> tuple[list[tuple[str, bool]], bool]:
+    """The words of a member with whether something in it denies them, and whether anything in it denies."""
+    told: list[tuple[str, bool]] = []
+    denied = False
+    waits = 0  # how many more words the latest denial is about for sure
+    for place, token in enumerate(member):
         if token.start in harmless:
             continue
         key = token.key.replace("'", "")
         if token.wide:
-            if _WIDE_DENIES.match(joined_from(part, place)):
+            if _WIDE_DENIES.match(joined_from(member, place)):
                 denied, waits = True, 2
                 firm.append([])
             if token.text in _WIDE_EMPTY:
                 continue
-            word, told = token.text, denied
+            word = token.text
         elif token.word:
             if key in _DENIES or key in _DENIES_ALL or token.key.endswith("n't"):
+                if place == 0 and key in _PLAIN_NO and len(member) > 1 and member[1].key in _SPEAKERS:
+                    continue  # "No I live in Oslo"
                 denied = True
                 if (place == 0 or key in _DENIES_NOUN) and not over:
                     waits = 1
@@ -192,15 +286,14 @@ def _clause(part: Sequence[Token], harmless: set[int], carried: bool, asks: bool
                 continue
             if key in _EMPTY:
                 continue
-            word, told = stem(token.key), denied or whole
+            word = stem(token.key)
         else:
             continue
-        words[word] = told
+        told.append((word, denied))
         if waits:
             firm[-1].append(word)
             waits -= 1
-    sure = tuple(frozenset(words_after) for words_after in firm if words_after)
-    return Clause(words, sure, soft, asks), denied or whole
+    return told, denied
 
 
 def joined_from(part: Sequence[Token], place: int) -> str:
@@ -215,6 +308,7 @@ class Polarity:
         self.said: set[str] = set()
         self.denied: set[str] = set()
         self._together: list[Clause] = []
+        self._loose: list[Clause] = []
 
     def take(self, clauses: Sequence[Clause], *, question: bool | None = None) -> None:
         """Add a text's clauses.
@@ -230,32 +324,52 @@ class Polarity:
             for word, denied in clause.words.items():
                 if clause.soft or not denied:
                     self.said.add(word)
-                if clause.soft or denied:
+                if clause.soft or (denied and (word in clause.heads or word not in clause.loose)):
                     self.denied.add(word)
             self._together.append(clause)
+            if clause.loose and not clause.soft:
+                self._loose.append(clause)
 
     def contradicts(self, statement: Sequence[Clause], names: frozenset[str]) -> str | None:
         """What the texts deny while the statement says it, or the other way round; None if nothing."""
         for clause in statement:
             if clause.soft or clause.asks:
                 continue
-            words = {word: denied for word, denied in clause.words.items() if word not in names}
-            opposed = [
-                word
-                for word, denied in words.items()
-                if (word in self.said if denied else word in self.denied)
-                and word not in (self.denied if denied else self.said)
-            ]
-            agreed = [
-                word for word, denied in words.items() if word in (self.denied if denied else self.said)
-            ]
-            if not opposed or not self._in_one(opposed):
-                continue
-            wide = any(word > "\u2e80" for word in opposed)
-            most = len(opposed) >= 0.75 * len(words) if wide else len(opposed) >= min(2, len(words))
-            if (most and len(opposed) > len(agreed)) or self._firmly(opposed):
-                return " ".join(opposed[:4])
+            found = self._opposed(clause.words, names)
+            if found and clause.loose:
+                # It may as well mean: the ones not, but the others.
+                surely = {word: True for word in clause.words if word in clause.heads}
+                rather = dict.fromkeys(clause.loose, False)
+                found = self._opposed(surely, names) or self._opposed(rather, names)
+            if found:
+                return " ".join(found[:4])
         return None
+
+    def _opposed(self, told: dict[str, bool], names: frozenset[str]) -> list[str]:
+        """The words that make a statement the opposite of what is said; empty if it is not."""
+        words = {word: denied for word, denied in told.items() if word not in names}
+        said, denies = self._shared(words)
+        opposed = [
+            word
+            for word, denied in words.items()
+            if (word in said if denied else word in denies) and word not in (denies if denied else said)
+        ]
+        agreed = [word for word, denied in words.items() if word in (denies if denied else said)]
+        if not opposed or not self._in_one(opposed):
+            return []
+        wide = any(word > "\u2e80" for word in opposed)
+        most = len(opposed) >= 0.75 * len(words) if wide else len(opposed) >= min(2, len(words))
+        return opposed if (most and len(opposed) > len(agreed)) or self._firmly(opposed) else []
+
+    def _shared(self, words: Collection[str]) -> tuple[set[str], set[str]]:
+        """What is said and what is denied, to somebody who speaks of these words."""
+        said, denied = self.said, self.denied
+        for clause in self._loose:
+            if (clause.heads - clause.loose).isdisjoint(words):
+                said = said | clause.loose
+            else:
+                denied = denied | clause.loose
+        return said, denied
 
     def _firmly(self, opposed: Sequence[str]) -> bool:
         """Whether what is opposed was denied by itself."""
@@ -264,6 +378,9 @@ class Polarity:
         )
 
     def _in_one(self, opposed: Sequence[str]) -> bool:
-        """Whether at least two of the words, or the only one, stand in one clause."""
+        """Whether at least two of the words, or the only one, share a clause, or its denial."""
         need = min(2, len(opposed))
-        return any(sum(word in clause.words for word in opposed) >= need for clause in self._together)
+        return any(
+            sum(word in clause.words or word in clause.heads for word in opposed) >= need
+            for clause in self._together
+        )

@@ -130,7 +130,7 @@ def plan_commit(
     memories: Sequence[MemoryRecord],
     *,
     skip_duplicates: bool,
-    until: Mapping[int, tuple[Micros, str | int]] = MappingProxyType({}),
+    until: Mapping[int, tuple[Micros, str | int | None]] = MappingProxyType({}),
     corrections: Sequence[AmendMemory | RetireMemory] = (),
     cuts: Cuts = MappingProxyType({}),
 ) -> Plan:
@@ -191,7 +191,7 @@ def plan_commit(
 
 
 def _addition(
-    batch: Batch, decision: Decision, closed: tuple[Micros, str | int] | None, *, skip_duplicate: bool
+    batch: Batch, decision: Decision, closed: tuple[Micros, str | int | None] | None, *, skip_duplicate: bool
 ) -> AddMemory:
     fact = batch.facts[decision.fact]
     valid_to, successor = closed or (None, None)

@@ -85,17 +85,7 @@ async def decide(
             settled.append(Decision(fact=number, operation="ADD", reason=reason))
         else:
             open_facts.append(number)
-    policies = services.policies
-    calls = portions(
-        open_facts,
-        facts,
-        recalled,
-        most=policies.decisions.max_candidates,
-        most_tokens=room_of(services.chat, policies.extraction.chunk_tokens),
-    )
-    ask_one, cut = partial(_ask, rt, services, facts, recalled), partial(halves, recalled)
-    rows = await rt.gather(*(in_halves(rt, call, ask_one, cut) for call in calls))
-    answers = [answer for row in rows for answer in row]
+    answers = await ask_about(rt, services, facts, recalled, open_facts)
     check = Check(facts, messages, recalled, slotted, allowance, expires_at, narrower)
     for answer in answers:
         check.rejected += answer.rejected
@@ -106,6 +96,30 @@ async def decide(
         rejected=tuple(check.rejected),
         until=check.until,
     )
+
+
+async def ask_about(
+    rt: Runtime, services: Services, facts: Sequence[Fact], recalled: Recalled, numbers: Sequence[int]
+) -> list[Decided]:
+    """What the model proposes about facts, in as few calls as have room for them.
+
+    Args:
+        numbers: The facts in question.
+
+    Raises:
+        ModelError: As ``decide`` does.
+    """
+    policies = services.policies
+    calls = portions(
+        numbers,
+        facts,
+        recalled,
+        most=policies.decisions.max_candidates,
+        most_tokens=room_of(services.chat, policies.extraction.chunk_tokens),
+    )
+    ask_one, cut = partial(_ask, rt, services, facts, recalled), partial(halves, recalled)
+    rows = await rt.gather(*(in_halves(rt, call, ask_one, cut) for call in calls))
+    return [answer for row in rows for answer in row]
 
 
 def repeats(fact: Fact, expires_at: Micros | None, memory: MemoryRecord, key: Callable[[str], bytes]) -> bool:

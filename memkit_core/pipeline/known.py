@@ -100,11 +100,15 @@ def _shares_words(memory: MemoryRecord, fact: Fact, claim: Claim) -> bool:
 
     Somebody else's words without any name are about somebody else.
     """
-    whom = (analysis.query_terms(token.text) for token in _beginning(claim))
-    words = set(analysis.query_terms(fact.text)).difference(_PEOPLE, *whom)
+    words = set(analysis.query_terms(fact.text)) - beginning_terms(claim)
     if 2 * len(words & set(analysis.query_terms(memory.text))) < len(words):
         return False
     return memory.actor_id == fact.actor_id or bool(claim.names or claim.wide_names)
+
+
+def beginning_terms(claim: Claim) -> frozenset[str]:
+    """The terms of whom a claim begins with, and of whoever speaks."""
+    return _PEOPLE.union(*(analysis.query_terms(token.text) for token in _beginning(claim)))
 
 
 def _beginning(claim: Claim) -> list[Token]:

@@ -27,7 +27,7 @@ class Slotted:
         memories: The memories that are targets here.
         corrections: Closed versions that held for a shorter time, and further current ones that hold no more.
         until: For facts that were true only until something that is known already: until when, and what
-            came then (a memory's id, or the number of a fact).
+            came then (a memory's id, or the number of a fact; None: it was taken back).
         cuts: See ``Cuts``; for every version that a correction may be about.
         rejected: Why something was not changed.
         destructive: How many memories it changes; what a run or agent says word for word like another one of
@@ -37,7 +37,9 @@ class Slotted:
     decisions: tuple[Decision, ...] = ()
     memories: tuple[MemoryRecord, ...] = ()
     corrections: tuple[AmendMemory | RetireMemory, ...] = ()
-    until: Mapping[int, tuple[Micros, str | int]] = field(default_factory=dict[int, tuple[Micros, str | int]])
+    until: Mapping[int, tuple[Micros, str | int | None]] = field(
+        default_factory=dict[int, tuple[Micros, str | int | None]]
+    )
     cuts: Cuts = field(default_factory=no_cuts)
     rejected: tuple[Rejection, ...] = ()
     destructive: int = 0
@@ -106,7 +108,7 @@ class Line:
         """What has to be done so that the store agrees with the line."""
         decisions: list[Decision] = []
         memories: list[MemoryRecord] = []
-        until: dict[int, tuple[Micros, str | int]] = {}
+        until: dict[int, tuple[Micros, str | int | None]] = {}
         newest = max(
             (span for span in self._spans if span.fact is not None and span.end is None),
             key=lambda span: span.start,

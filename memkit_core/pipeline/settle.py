@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from ..errors import ConflictError, MemkitError, StorageError
 from ..protocols import ChangeSet, CommitReceipt, Completion, Runtime, StoredBatch, Unembedded
 from ..results import AddResult, Rejection, StageFailure
-from ..types import Decision, Micros
+from ..types import Decision, Fact, Micros
 from .account import Account
 from .allowance import Allowance
 from .commit import PROCEDURAL, Batch, plan_commit, update_texts, write
@@ -27,6 +27,7 @@ from .job import options_of, read_job, zoned
 from .joint import Part, join, shares
 from .late import place_late
 from .line import Slotted
+from .mates import among_mates
 from .moments import without_plans
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
 from .procedural import record_run
@@ -92,6 +93,16 @@ async def restore(rt: Runtime, services: Services, batch: StoredBatch) -> tuple[
         prompt=job.get("prompt"),
     )
     return request, replace(batch, units=tuple(record.unit for record in records))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settled:
+    """What is to be committed beside the facts, and what it was decided on (None: on nothing)."""
+
+    decisions: tuple[Decision, ...] = ()
+    recalled: Recalled | None = None
+    slotted: Slotted = field(default_factory=Slotted)
+    rejected: tuple[Rejection, ...] = ()
 
 
 class Work:
@@ -232,56 +243,17 @@ class Work:
         self, extracted: Extracted, embedded: Embedded
     ) -> tuple[CommitReceipt, Outcome]:
         rt, services, facts = self._account, self._services, extracted.facts
-        vectors = [embedded.vectors[fact.text] for fact in facts] if embedded.vectors else None
-        sizes = [len(part.request.messages) for part in self._parts]
         for attempt in range(services.settings.decide_attempts):
             self._stage = "decide"
-            recalled = await recall(rt, services, self._request.scope, facts, vectors, self._small)
-            expires_at = self._request.options.expires_at
-            most = services.policies.decisions.max_destructive
-            allowance = Allowance(most, facts, self._request.messages, sizes)
-            slotted, recalled = await settle_by_slots(
-                rt,
-                services,
-                self._request.scope,
-                facts,
-                self._request.messages,
-                recalled,
-                allowance,
-                expires_at=expires_at,
-            )
-            decided = await decide(
-                rt,
-                services,
-                facts,
-                self._request.messages,
-                recalled,
-                scope=self._request.scope,
-                expires_at=expires_at,
-                slotted=slotted,
-                allowance=allowance,
-            )
-            decisions, unsound = sound_updates(
-                services, facts, decided.decisions, recalled.memories, self._request.messages
-            )
-            slotted = await place_late(
-                rt,
-                services,
-                self._request.scope,
-                facts,
-                self._request.messages,
-                decisions,
-                decided.until,
-                slotted,
-            )
-            extra = await embed(rt, services, update_texts(facts, decisions))
+            settled = await self._decide(facts, embedded)
+            extra = await embed(rt, services, update_texts(facts, settled.decisions))
             whole = Embedded(
                 vectors={**embedded.vectors, **extra.vectors}, failed=embedded.failed + extra.failed
             )
-            facts_and_rejected = replace(extracted, rejected=extracted.rejected + decided.rejected + unsound)
+            facts_and_rejected = replace(extracted, rejected=extracted.rejected + settled.rejected)
             self._stage = "commit"
             try:
-                return await self._commit(facts_and_rejected, whole, decisions, recalled, slotted)
+                return await self._commit(facts_and_rejected, whole, settled)
             except ConflictError:
                 # Another process wrote to this owner since recall: what is true has changed, decide again.
                 if attempt == services.settings.decide_attempts - 1:
@@ -289,13 +261,57 @@ class Work:
                 await rt.sleep(random.uniform(0, 0.02) * 2**attempt)  # noqa: S311 - keeps two writers apart
         raise AssertionError("the loop returns or raises")
 
+    async def _decide(self, facts: Sequence[Fact], embedded: Embedded) -> _Settled:
+        """The facts against what is remembered by now, and against each other."""
+        rt, services = self._account, self._services
+        scope, messages = self._request.scope, self._request.messages
+        vectors = [embedded.vectors[fact.text] for fact in facts] if embedded.vectors else None
+        expires_at = self._request.options.expires_at
+        sizes = [len(part.request.messages) for part in self._parts]
+        allowance = Allowance(services.policies.decisions.max_destructive, facts, messages, sizes)
+        recalled = await recall(rt, services, scope, facts, vectors, self._small)
+        slotted, recalled = await settle_by_slots(
+            rt, services, scope, facts, messages, recalled, allowance, expires_at=expires_at
+        )
+        decided = await decide(
+            rt,
+            services,
+            facts,
+            messages,
+            recalled,
+            scope=scope,
+            expires_at=expires_at,
+            slotted=slotted,
+            allowance=allowance,
+        )
+        decisions, unsound = sound_updates(services, facts, decided.decisions, recalled.memories, messages)
+        mated = await among_mates(
+            rt,
+            services,
+            facts,
+            messages,
+            decisions,
+            vectors,
+            scope=scope,
+            expires_at=expires_at,
+            settled=slotted.facts | decided.until.keys(),
+            allowance=allowance,
+        )
+        slotted = await place_late(
+            rt, services, scope, facts, messages, mated.decisions, decided.until, slotted
+        )
+        return _Settled(
+            decisions=mated.decisions,
+            recalled=recalled,
+            slotted=replace(slotted, until={**slotted.until, **mated.until}),
+            rejected=(*decided.rejected, *unsound, *mated.rejected),
+        )
+
     async def _commit(
         self,
         extracted: Extracted,
         embedded: Embedded,
-        decisions: Sequence[Decision] = (),
-        recalled: Recalled | None = None,
-        slotted: Slotted | None = None,
+        settled: _Settled | None = None,
     ) -> tuple[CommitReceipt, Outcome]:
         request, services, stored = self._request, self._services, self._batch
         batch = Batch(
@@ -307,10 +323,11 @@ class Work:
             options=request.options,
             new_ids=[services.new_id() for _ in extracted.facts],
         )
-        slotted = slotted or Slotted()
+        settled = settled or _Settled()
+        recalled, slotted = settled.recalled, settled.slotted
         plan = plan_commit(
             batch,
-            decisions,
+            settled.decisions,
             () if recalled is None else recalled.memories,
             skip_duplicates=True,
             until=slotted.until,

@@ -14,16 +14,21 @@ from memkit_core.testing import ScriptedChatModel
 
 from .repeating import Repeater, texts
 
+NAMES = "Ada Bo Cem Dora Eli Finn Gail Hugo Ines Jon Kim Lou Mia Ned Olaf Pia Quinn Rosa Sven Tom".split()
+PLACES = (
+    "Lima Bern Rome Oslo Cork Graz Turin Malmo Porto Delft Kyoto Quito Tunis Riga Hanoi Accra Bergen Sofia "
+    "Split Leeds"
+).split()
 LATER = BackgroundPolicy(batch_seconds=3_600)
 
 
 def test_one_extraction_for_all_that_waits(open_memory):
     model = Repeater()
     memory = open_memory(model, background=LATER)
-    lines = [f"Fact number {n}" for n in range(20)]
+    lines = [f"{name} comes from {place}" for name, place in zip(NAMES, PLACES, strict=True)]
     results = [memory.add(line, user_id="u", wait=False, idempotency_key=line) for line in lines]
     assert {result.status for result in results} == {"pending"}
-    assert lines[7] in memory.context("number 7", user_id="u").text  # the messages are found meanwhile
+    assert lines[7] in memory.context(lines[7], user_id="u").text  # the messages are found meanwhile
     assert model.calls == 0
     flushed = memory.flush()
     assert (flushed.completed, flushed.pending, flushed.failed) == (20, 0, [])

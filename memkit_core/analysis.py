@@ -53,14 +53,23 @@ _BARE_QUESTION: Final = re.compile(
 )
 _SENTENCE: Final = re.compile(r"[^.!?\u3002\uff01\uff1f\n]+[.!?\u3002\uff01\uff1f]*")
 _SMALLTALK: Final = re.compile(
-    r"(?:(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|night)"
+    r"(?:(?:(?:hi|hello|hey|hiya|hallo|hola|bye|goodbye)"
+    # "Hi there", "Hello Sam!": whoever is greeted ends the sentence.
+    r"(?: (?:there|again|all|everyone|everybody|zusammen|a todos"
+    r"|(?!h(?:i|ello|ey|ola|allo)\b)[^\W\d_]{2,20}))?"
+    r"(?=\s*(?:[,.!\u3002\uff0c\uff01]|$))"
+    r"|hi|hello|hey|hiya|good (?:morning|afternoon|evening|night)"
     r"|thanks?(?: you)?(?: (?:so|very) much| a lot)?"
-    r"|bye|goodbye|see you(?: later| soon)?|ok(?:ay)?|sure|great|cool|nice|yes|no|yep|nope|wow|lol|please"
-    r"|hallo|guten (?:tag|morgen|abend)|danke(?: sch\u00f6n)?|tsch\u00fcss"
-    r"|hola|(?:muchas )?gracias|adi\u00f3s|buenos d\u00edas|bonjour|merci(?: beaucoup| bien)?|salut"
-    r"|ciao|grazie|what'?s up|how are you(?: doing)?"
+    r"|bye|goodbye|(?:see|talk to) you(?: later| soon| then| tomorrow| around)?"
+    r"|(?:nice|good|great|lovely|pleased) to (?:meet|see) you|you're welcome|sounds (?:good|great)|no problem"
+    r"|merry christmas|happy (?:new year|holidays|easter)"
+    r"|ok(?:ay)?|sure|great|cool|nice|yes|no|yep|nope|wow|lol|please"
+    r"|hallo|gute[nr]? (?:tag|morgen|abend|nacht)|danke(?: sch\u00f6n)?|tsch\u00fcss|bis (?:bald|morgen|dann)"
+    r"|hola|(?:muchas )?gracias|adi\u00f3s|buen[oa]s (?:d\u00edas|tardes|noches)|hasta (?:luego|ma\u00f1ana)"
+    r"|bonjour|merci(?: beaucoup| bien)?|salut|ciao|grazie|what'?s up|how are you(?: doing)?"
     r"|\u304a\u306f\u3088\u3046(?:\u3054\u3056\u3044\u307e\u3059)?|\u3053\u3093\u306b\u3061\u306f|\u3042\u308a\u304c\u3068\u3046"
-    r"|\u4f60\u597d|\u8c22\u8c22|\u518d\u89c1|\u60a8\u597d)[\s,.!\u3002\uff0c\uff01]*)+",
+    r"|\u4f60\u597d|\u5927\u5bb6\u597d|\u65e9\u4e0a\u597d|\u665a\u4e0a\u597d|\u65e9\u5b89|\u665a\u5b89|\u8c22\u8c22\u4f60?|\u518d\u89c1|\u60a8\u597d"
+    r"|\u6ca1\u5173\u7cfb)[\s,.!\u3002\uff0c\uff01]*)+",
     re.IGNORECASE,
 )
 

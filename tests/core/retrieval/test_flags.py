@@ -17,6 +17,16 @@ from memkit_core.types import FLAG_ASKS, FLAG_QUESTION, FLAG_SMALLTALK
         ("I sold the boat. And you?", FLAG_ASKS),
         ("Who knows? I sold the boat.", 0),
         ("Thanks a lot!", FLAG_SMALLTALK),
+        ("Hi there!", FLAG_SMALLTALK),
+        ("Hey there", FLAG_SMALLTALK),
+        ("Hi Sam! Nice to meet you.", FLAG_SMALLTALK),
+        ("See you tomorrow", FLAG_SMALLTALK),
+        ("Hallo zusammen", FLAG_SMALLTALK),
+        ("Buenas tardes", FLAG_SMALLTALK),
+        ("早上好", FLAG_SMALLTALK),
+        ("Hi Sam, I sold the boat", 0),
+        ("Hi I sold the boat", 0),
+        ("Hello Kitty is my favourite", 0),
     ],
 )
 def test_flags(text: str, flags: int) -> None:

@@ -112,7 +112,8 @@ class Engine:
         """An engine over the store that is named; objects given beside the configuration take its place.
 
         Raises:
-            ConfigError: Something named does not exist or does not fit. Nothing was opened.
+            ConfigError: Something named does not exist or does not fit, or a verifier has nothing to judge.
+                Nothing was opened.
             MissingDependencyError: An extra is missing. Nothing was opened.
             StorageError: The store cannot be opened, or holds another embedding model's vectors.
         """
@@ -124,6 +125,9 @@ class Engine:
             config = config.model_copy(update={"history_db_path": history_db_path})
         chat = _chat(config.llm if llm is None else llm)
         judge = _chat(config.verifier if verifier is None else verifier)
+        if judge is not None and (chat is None or config.grounding.mode == "off"):
+            missing = "no llm extracts any" if chat is None else "grounding is off"
+            raise ConfigError(f"a verifier judges what a chat model extracts, but {missing}")
         wrapped = resolve_embedder(config.embedder if embedder == "auto" else embedder)
         location = config.location
         index = _index(config.vector_store if vector_store is None else vector_store, config.index_timeout)

@@ -47,10 +47,24 @@ class Part(BaseModel):
             raise ConfigError(explain(error, type(self).model_fields)) from None
 
 
+_WRONG: Final = "the configuration is wrong: "
+
+
 def explain(error: ValidationError, known: Iterable[str]) -> str:
-    """Pydantic's findings without the values, which may be secrets."""
-    parts = [f"{'.'.join(str(p) for p in item['loc'])}: {item['msg']}" for item in error.errors()]
-    return f"the configuration is wrong: {'; '.join(parts)} (top-level keys are {', '.join(known)})"
+    """Pydantic's findings without the values, which may be secrets; of a group's findings the innermost."""
+    parts = [_finding(dict(item)) for item in error.errors()]
+    keys = "" if all("(keys are" in part for part in parts) else f" (keys are {', '.join(known)})"
+    return f"{_WRONG}{'; '.join(parts)}{keys}"
+
+
+def _finding(item: dict[str, Any]) -> str:
+    """What is wrong with one setting: where, and what; what a group of settings says of itself goes on."""
+    where = ".".join(str(part) for part in item["loc"])
+    inner = item.get("ctx", {}).get("error")
+    if not isinstance(inner, ConfigError):
+        return f"{where}: {item['msg']}"
+    said = str(inner).removeprefix(_WRONG)
+    return f"{where}.{said}" if where else said
 
 
 #: Longest custom prompt, in characters.

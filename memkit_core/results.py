@@ -299,7 +299,8 @@ class MemoryChange(Result):
             the memory that says it, None if that is one of the past), or AMEND (an earlier value held for a
             shorter time than was thought; ``revision`` says which, its text stays).
         previous_memory: The text before an UPDATE, DELETE or AMEND.
-        support: As in ``MemoryItem``. ``doubts``: what the messages that a new text cites do not bear out.
+        support, trust: As in ``MemoryItem``. ``doubts``: what the messages that a new text cites do not bear
+            out.
         held_until: Of an ADD that is history by now: until when it held. Only ``as_of`` finds it.
         failed: What did not work beside the change itself, such as embedding the new text; ``flush`` tries
             it again.
@@ -313,6 +314,7 @@ class MemoryChange(Result):
     reason: str = ""
     sources: list[str] = Field(default_factory=list[str])
     support: Support = "unchecked"
+    trust: str = "trusted"
     doubts: list[str] = Field(default_factory=list[str])
     held_until: datetime | None = None
     failed: list[StageFailure] = Field(default_factory=list[StageFailure])
@@ -320,7 +322,8 @@ class MemoryChange(Result):
     def __repr__(self) -> str:
         before = f" was {_short(self.previous_memory)}" if self.event == "UPDATE" else ""
         before += "" if self.held_until is None else f" until {self.held_until:%Y-%m-%d}"
-        return f"{self.event} {_short(self.memory)}{before} (id={self.id!r})"
+        kept = "" if self.trust == "trusted" else f"{self.trust}, "
+        return f"{self.event} {_short(self.memory)}{before} ({kept}id={self.id!r})"
 
     __str__ = __repr__
 

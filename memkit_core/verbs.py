@@ -223,6 +223,7 @@ class Verbs:
                 event="NONE",
                 revision=record.revision,
                 reason="no change",
+                trust=record.trust,
             )
         services = self.engine.services
         now, same = services.clock(), text in (None, record.text)

@@ -349,6 +349,7 @@ def changed(applied: Applied, reason: str = "") -> MemoryChange:
             reason="remembered word for word",
             sources=list(record.sources),
             support=record.support,
+            trust=record.trust,
         )
     event: Literal["ADD", "UPDATE", "DELETE", "AMEND"] = "ADD" if previous is None else "UPDATE"
     if record.retired_at is not None and previous is not None:  # else it was over from the start
@@ -362,6 +363,7 @@ def changed(applied: Applied, reason: str = "") -> MemoryChange:
         reason=reason,
         sources=list(record.sources),
         support=record.support,
+        trust=record.trust,
         held_until=None if previous is not None or record.valid_to is None else to_datetime(record.valid_to),
     )
 
@@ -378,6 +380,7 @@ def _known(memories: Sequence[MemoryRecord], decision: Decision) -> MemoryChange
         reason=decision.reason,
         sources=list(memory.sources),
         support=memory.support,
+        trust=memory.trust,
     )
 
 

@@ -37,6 +37,7 @@ async def approve(rt: Runtime, services: Services, record: MemoryRecord, *, reas
             reason="it is trusted already",
             sources=list(record.sources),
             support=record.support,
+            trust=record.trust,
         )
     change = UpdateMemory(
         memory_id=record.memory_id,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from memkit_core import AsyncMemory, Memory, MemoryConfig
+from memkit_core import AsyncMemory, ConfigError, Memory, MemoryConfig
 from memkit_core.config import LlmConfig
 from memkit_core.policies import GroundingPolicy, ResiliencePolicy
 from memkit_core.testing import ScriptedChatModel
@@ -91,11 +91,17 @@ def test_strict_rejects_it_and_reports_it(face: Any) -> None:
 
 
 def test_off_looks_at_nothing(face: Any) -> None:
-    judge = ScriptedChatModel([])
-    memory = face({"facts": [GOOD, BAD]}, config=config("off"), verifier=judge)
+    memory = face({"facts": [GOOD, BAD]}, config=config("off"))
     result = memory.add([SAID], user_id="ana")
     assert [(c.support, c.doubts) for c in result] == [("unchecked", [])] * 2
-    assert not judge.calls
+
+
+def test_a_verifier_without_anything_to_judge_is_refused(face: Any) -> None:
+    judge = ScriptedChatModel([])
+    with pytest.raises(ConfigError, match="but grounding is off"):
+        face({"facts": [GOOD]}, config=config("off"), verifier=judge)
+    with pytest.raises(ConfigError, match="but no llm extracts any"):
+        Memory(verifier=judge, embedder="none", store="sqlite://:memory:")
 
 
 def test_a_second_model_judges_all_facts_in_one_call(face: Any) -> None:

@@ -59,6 +59,16 @@ def test_quarantine_is_left_out_everywhere_unless_asked_for(open_memory: Open) -
     assert memory.delete_all(user_id="u").deleted == 3
 
 
+def test_a_result_tells_what_is_in_quarantine(open_memory: Open) -> None:
+    memory = open_memory()
+    result = memory.add([("user", "I like tea"), ("tool", "tea costs 900")], user_id="u", infer=False)
+    assert [(change.memory, change.trust) for change in result.added] == [
+        ("I like tea", "trusted"),
+        ("tea costs 900", "untrusted"),
+    ]
+    assert "(untrusted, id=" in repr(result.added[1])
+
+
 def test_include_names_the_quarantine_beside_something(open_memory: Open) -> None:
     memory = open_memory()
     with pytest.raises(UsageError, match="beside 'memories'"):

@@ -214,9 +214,11 @@ def _rank(
     services: Services, found: Candidates, words: Plan, asked: AskedFor
 ) -> Mapping[Space, Sequence[Ranked]]:
     scale = relevance_scale(None) if services.embedder is None else services.embedder.scale
-    turns = [one for one in found.scored if one.space != "turn" or _wanted(one, asked)]
+    if asked.valid_at is not None or asked.actor_id is not None:
+        wanted = (one for one in found.scored if one.space != "turn" or _wanted(one, asked))
+        found = replace(found, scored=tuple(wanted))
     ranked = fuse(
-        replace(found, scored=tuple(turns)),
+        found,
         words,
         scale=(scale.floor, scale.top),
         limit=max(_POOL, 2 * asked.limit),

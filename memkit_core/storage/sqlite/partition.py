@@ -7,8 +7,12 @@ none. So a partition never changes for whoever searches it, and the next one cos
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -30,6 +34,8 @@ SESSION: Final = EXPIRES
 ACTOR, AGENT, RUN = range(3)
 _MOST_TERMS: Final = 2_048
 _MOST_FILTERS: Final = 32
+#: How many sums over sessions are worked out at once, for so many terms at a time.
+_MOST_SUMS: Final = 1_000_000
 _DAMAGED: Final = "a stored keyword is damaged: memory.admin.doctor(repair=True) mends it"
 _STRAY: Final = "a stored keyword belongs to no text of its owner: memory.admin.doctor(repair=True) mends it"
 
@@ -200,64 +206,112 @@ class Partition:
         present: Rows = rows[own[rows] == wanted]
         return present
 
-    def term(self, connection: Connection, term: str) -> Term:
-        """What a term contributes; what is not known yet is read from the database, which is at this tag."""
-        known = self.terms.get(term)
-        if known is None:
-            known = self._weigh(self._posting(connection, term))
-            _keep(self.terms, term, known, _MOST_TERMS)
-        return known
+    def weighed(self, connection: Connection, terms: Sequence[str]) -> list[Term]:
+        """What each term contributes; what is not known yet is read from the database, which is at this tag.
 
-    def _posting(self, connection: Connection, term: str) -> Posting:
-        known = self.room.postings.get(term)
-        if known is not None and known.tag == self.tag:
-            return known
-        earlier = known if known is not None and known.tag < self.tag else None
+        Of a question's terms most are known from earlier ones, and in nothing that is new.
+        """
+        known = {term: self.terms.get(term) for term in terms}
+        fresh = [term for term, one in known.items() if one is None]
+        most = max(1, _MOST_SUMS // len(self.sessions)) if self.sessions else len(fresh)
+        for start in range(0, len(fresh), most or 1):
+            portion = fresh[start : start + most]
+            for term, one in zip(portion, self._weigh(self._postings(connection, portion)), strict=True):
+                known[term] = one
+                _keep(self.terms, term, one, _MOST_TERMS)
+        return [one for one in known.values() if one is not None]
+
+    def _postings(self, connection: Connection, terms: Sequence[str]) -> list[Posting]:
+        """The rows of each term; those of earlier tags are kept, and what is new is read for all at once."""
+        held = {term: self.room.postings.get(term) for term in terms}
+        earlier = {term: one for term, one in held.items() if one is not None and one.tag < self.tag}
+        asked = {
+            term: earlier[term].last if term in earlier else 0
+            for term, one in held.items()
+            if one is None or one.tag != self.tag
+        }
+        found = self._located(connection, asked) if asked else {}
+        last = int(self.units[-1]) if self.rows else 0
+        postings: list[Posting] = []
+        for term, one in held.items():
+            if one is not None and term not in asked:
+                postings.append(one)
+                continue
+            rows, counts = found.get(term, (_NO_ROWS, _NO_PARTS))
+            before = earlier.get(term)
+            if before is not None:
+                rows = np.concatenate((before.rows, rows)) if len(rows) else before.rows
+                counts = np.concatenate((before.counts, counts)) if len(counts) else before.counts
+                if self.live is not None:
+                    still = self.live[rows]
+                    rows, counts = rows[still], counts[still]
+            posting = Posting(self.tag, last, rows, counts)
+            if one is before:  # what a later partition knows is of no use here, but stays
+                _keep(self.room.postings, term, posting, _MOST_TERMS)
+            postings.append(posting)
+        return postings
+
+    def _located(self, connection: Connection, asked: Mapping[str, int]) -> dict[str, tuple[Rows, Floats]]:
+        """By term, the rows of units and how often each holds it; of units behind the one that is named."""
         found = connection.execute(
-            "SELECT unit, tf FROM postings WHERE owner = ? AND space = ? AND term = ? AND unit > ?",
-            (self.owner, self.space, term, 0 if earlier is None else earlier.last),
+            "SELECT j.key, p.unit, p.tf FROM json_each(?) j CROSS JOIN postings p"
+            " ON p.owner = ? AND p.space = ? AND p.term = j.key AND p.unit > j.value",
+            (json.dumps(asked, ensure_ascii=False), self.owner, self.space),
         ).fetchall()
-        if found or earlier is None:
-            rows, counts = self._located(found)
-            if earlier is not None:
-                rows = np.concatenate((earlier.rows, rows))
-                counts = np.concatenate((earlier.counts, counts))
-        else:  # none of what is new has the term, which is what most questions meet
-            rows, counts = earlier.rows, earlier.counts
-        if earlier is not None and self.live is not None:
-            still = self.live[rows]
-            rows, counts = rows[still], counts[still]
-        posting = Posting(self.tag, int(self.units[-1]) if self.rows else 0, rows, counts)
-        if known is earlier:  # what a later partition knows is of no use here, but stays
-            _keep(self.room.postings, term, posting, _MOST_TERMS)
-        return posting
-
-    def _located(self, found: list[tuple[int, int]]) -> tuple[Rows, Floats]:
-        """The rows of units and how often each holds a term."""
+        if not found:
+            return {}
+        terms, units, counts = zip(*found, strict=True)
         try:
-            pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
+            wanted, often = np.array(units, dtype=np.int64), np.array(counts, dtype=np.int64)
         except (OverflowError, TypeError, ValueError):
             raise IntegrityError(_DAMAGED) from None
-        rows: Rows = np.searchsorted(self.units, pairs[:, 0])
-        if len(rows) and (rows.max() >= self.rows or (self.units[rows] != pairs[:, 0]).any()):
+        rows: Rows = np.searchsorted(self.units, wanted)
+        if rows.max() >= self.rows or (self.units[rows] != wanted).any():
             raise IntegrityError(_STRAY)
-        return rows, pairs[:, 1].astype(np.float32)
+        parts = often.astype(np.float32)
+        located: dict[str, tuple[Rows, Floats]] = {}
+        start = 0
+        for term, size in Counter(terms).items():  # one term's rows lie together
+            located[term] = rows[start : start + size], parts[start : start + size]
+            start += size
+        return located
 
-    def _weigh(self, posting: Posting) -> Term:
-        rows, counts = posting.rows, posting.counts
-        idf = _idf(self.count, len(rows))
-        if not len(rows):
-            session_idf = 0.0 if self.sessions is None else _idf(len(self.sessions), 0)
-            return Term(_NO_ROWS, _NO_PARTS, idf, _NO_ROWS, _NO_PARTS, session_idf)
-        parts: Floats = (idf * counts * (K1 + 1) / (counts + self.norms[rows])).astype(np.float32)
-        if self.sessions is None:
-            return Term(rows, parts, idf, _NO_ROWS, _NO_PARTS, 0.0)
-        sums = np.bincount(self.sessions.of_row[rows], weights=counts, minlength=len(self.sessions))
-        sessions = np.flatnonzero(sums)
-        session_idf = _idf(len(self.sessions), len(sessions))
-        in_session = sums[sessions]
-        session_parts = session_idf * in_session * (K1 + 1) / (in_session + self.sessions.norms[sessions])
-        return Term(rows, parts, idf, sessions, session_parts.astype(np.float32), session_idf)
+    def _weigh(self, postings: Sequence[Posting]) -> list[Term]:
+        """What terms with these postings contribute."""
+        sizes = [len(posting.rows) for posting in postings]
+        rows = np.concatenate([posting.rows for posting in postings])
+        counts = np.concatenate([posting.counts for posting in postings])
+        idfs = [_idf(self.count, size) for size in sizes]
+        factors = np.repeat(np.array(idfs, dtype=np.float32), sizes)
+        parts: Floats = (factors * counts * (K1 + 1) / (counts + self.norms[rows])).astype(np.float32)
+        ends = list(accumulate(sizes))
+        of_sessions = self._weigh_sessions(rows, counts, sizes)
+        return [
+            Term(posting.rows, parts[end - size : end], idf, *of_session)
+            for posting, size, end, idf, of_session in zip(
+                postings, sizes, ends, idfs, of_sessions, strict=True
+            )
+        ]
+
+    def _weigh_sessions(
+        self, rows: Rows, counts: Floats, sizes: Sequence[int]
+    ) -> Iterable[tuple[Rows, Floats, float]]:
+        """For each term the sessions that hold it, its parts there, and its idf over sessions."""
+        if self.sessions is None or not len(self.sessions):
+            return repeat((_NO_ROWS, _NO_PARTS, 0.0), len(sizes))
+        number = len(self.sessions)
+        places = np.repeat(np.arange(len(sizes)) * number, sizes) + self.sessions.of_row[rows]
+        sums = np.bincount(places, weights=counts, minlength=len(sizes) * number)
+        there = np.flatnonzero(sums)
+        terms, sessions = np.divmod(there, number)
+        held = np.bincount(terms, minlength=len(sizes)).tolist()
+        idfs = [_idf(number, size) for size in held]
+        often = sums[there]
+        parts = np.repeat(idfs, held) * often * (K1 + 1) / (often + self.sessions.norms[sessions])
+        ends = list(accumulate(held))
+        of_term = [slice(end - size, end) for size, end in zip(held, ends, strict=True)]
+        small = parts.astype(np.float32)
+        return [(sessions[part], small[part], idf) for part, idf in zip(of_term, idfs, strict=True)]
 
     def sifted(self, connection: Connection, condition: str, values: list[Any]) -> Mask:
         """Which rows satisfy a condition on a version's unchanging columns, table ``m``.

@@ -222,8 +222,7 @@ class _Arm:
         partition = self._partition
         scores = np.zeros(len(partition), dtype=np.float32)
         sessions = None if partition.sessions is None else np.zeros(len(partition.sessions), dtype=np.float32)
-        for text in self._request.terms:
-            term = partition.term(self._connection, text)
+        for term in partition.weighed(self._connection, self._request.terms):
             scores[term.rows] += term.parts
             self.idf_mass += term.idf
             if sessions is not None:

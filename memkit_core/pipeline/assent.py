@@ -1,49 +1,103 @@
-"""What a yes says: whether a question asks its reader about themselves, and whom a fact is about. Pure."""
+"""What a yes says: whether a question asks what a fact says, of its reader or of somebody else. Pure.
+
+"You live in Oslo now, in the old town?" asks its reader; "Lena moved to Oslo, shall I book a flight?" tells
+of Lena and asks about a flight. A yes to the latter must change nothing that the user has told of Lena.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from .. import analysis
 from .grounding.evidence import Claim
-from .grounding.replies import asks_user, in_second_person
+from .grounding.replies import in_second_person, is_second_person, offers
 from .grounding.words import keys_in, stem, wide
 from .likeness import content as content_of
 
-#: "Do you know that Lena moved?" asks about what its reader knows, not about what it tells of Lena.
-_PARTS: Final = re.compile(
-    r"([,;:.!?，；：。！？—–]+)|(?=¿)|\b(?:that|who|which|where|because|since|when|whether|if|as|now that"
+_SENTENCE: Final = re.compile(r"[^.!?。！？\n]+[.!?。！？]*")
+#: Whatever stands between the parts of a sentence, pictures and dashes among it.
+_PARTS: Final = re.compile(r"(?:\s[-–—]+\s|[^\w\s'’@/&%+$€.?¿-])+|(?=¿)")
+#: A part that begins so tells something beside, and what follows such a word is not what is asked.
+_CLAUSE: Final = re.compile(
+    r"\b(?:that|who|which|where|because|since|when|whether|if|as|now that"
     r"|dass|ob|weil|wo|wenn|que|quien|quienes|donde|porque|si)\b",
     re.IGNORECASE,
 )
-#: "You live in Oslo, right?" asks; "You live in Oslo, are you free?" tells.
+#: "Is it true that Lena moved?" asks what it takes up.
+_TAKES_UP: Final = re.compile(
+    r"^\W*(?:so |and |also |und |y )?"
+    r"(?:is it (?:true|right|correct) that|stimmt es,? dass|¿?es (?:cierto|verdad) que)\b",
+    re.IGNORECASE,
+)
 _TAG: Final = re.compile(
-    r"(?:(?:is (?:that|this|it)|am i) )?(?:right|correct|true)"
-    r"|(?:are|do|did|have|were|was|is|does|has|will|can)(?:n't)? (?:you|it|that)(?: not)?"
-    r"|no|yes|or|oder|nicht wahr|richtig|stimmt(?: das)?|gell|verdad|cierto|no es (?:así|cierto|verdad)"
-    r"|对吗|是吗|对吧|是吧|对不对",
+    r"\W*(?:(?:is (?:that|this|it)|am i) )?(?:(?:still )?(?:right|correct|true|the case))"
+    r"|\W*(?:are|do|did|have|were|was|is|does|has|will|can)(?:n't)? (?:you|he|she|they|it|that)(?: not)?"
+    r"|\W*(?:no|yes|or|oder|ja|nicht|nicht wahr|richtig|korrekt|stimmt(?:'s| das)?|gell|verdad|cierto"
+    r"|correcto|habe ich das richtig verstanden|no es (?:así|cierto|verdad)|对吗|是吗|对吧|是吧|对不对|是不是"
+    r"|没错吧)",
     re.IGNORECASE,
-)
-_BEGINS: Final = re.compile(
-    r"(?:(?:so|and|then|but|also|und|dann|aber|y|entonces|pero) )*(?:(?:do|does|did|are|is|was|were|have|has"
-    r"|had|will|would|can|could|should|may|what|where|who|when|how|which|why)\b|\w+(?:st|t) (?:du|ihr)\b"
-    r"|\w+ Sie\b|\w+ usted\b|¿)",
-    re.IGNORECASE,
-)
-_ADDRESS: Final = (
-    r"(?:^|[,.!?;:—]\s*)(?:(?i:hi|hello|hey|thanks|thank you|ok(?:ay)?|dear|so|well|great|sure|got it"
-    r"|hallo|danke|liebe[rs]?|gut|also|hola|gracias|querid[oa]|claro|perfecto)[, ]+){{0,2}}{name}"
-    r"(?:\s*[!?.:]|\s*$|,\s+(?!(?:your|dein\w*|tu|who|which|die|der|que|you know)\b)"
-    r"(?=(?:\w+\s+){{0,4}}(?i:you|your|du|dein\w*|dir|dich|Sie|Ihnen|Ihre?|te|tu|tú|usted|\w+[aeiá]s)\b|¿))"
 )
 _OTHERS: Final = frozenset(
-    ("she", "he", "they", "er", "ella", "él", "ellos", "ellas", "他", "她", "他们", "她们")
+    "she he they her his their er ella él ellos ellas su ihre ihr sein seine 他 她 他们 她们".split()
 )
-_PRONOUN: Final = re.compile(r"\b(?:she|he|they|sie|er|ella|él|ellos|ellas)\b", re.IGNORECASE)
-_WORD: Final = re.compile(r"\w[\w-]*")
-_OWN: Final = ("用户", "我", "你", "您")
+#: "Sie" in the middle of a German sentence is whoever is spoken to.
+_PRONOUN: Final = re.compile(
+    r"\b(?:[Ss]he|[Hh]e|[Tt]hey|sie|[Ee]r|[Ee]lla|[Éé]l|[Ee]llos|[Ee]llas)\b|(?:^|[.!?] )Sie\b|[他她]"
+)
+_USER: Final = frozenset(
+    "user users speaker i ich yo benutzer benutzerin nutzer nutzerin usuario usuaria".split()
+)
+#: Who belongs to somebody.
+_KIN: Final = re.compile(
+    r"\b(?:(?:grand|step)?(?:mother|father|son|daughter)s?|mom|mum|mama|mam[aá]|dad|papa|pap[aá]|parents?"
+    r"|sisters?|brothers?|siblings?|wife|husband|spouse|partner|fianc[eé]e?|girlfriend|boyfriend|friends?"
+    r"|uncle|aunt|cousins?|nephew|niece|child|children|kids?|boss|colleagues?|coworkers?|neighbou?rs?"
+    r"|roommates?|mutter|vater|eltern|schwester|bruder|geschwister|(?:ehe)?frau|(?:ehe)?mann|sohn|tochter"
+    r"|oma|opa|onkel|tante|freund(?:in)?|chef(?:in)?|kolleg(?:e|in)|nachbar(?:in)?|madre|padre|padres"
+    r"|herman[oa]s?|espos[oa]|marido|mujer|hij[oa]s?|abuel[oa]|t[ií][oa]|prim[oa]|amig[oa]s?|novi[oa]"
+    r"|jef[ea]|vecin[oa])\b|[妈爸母父姐妹哥弟妻夫儿]|女儿|朋友|老板|同事|邻居",
+    re.IGNORECASE,
+)
+_HAS: Final = frozenset("has have had is was are were hat hatte ist war tiene tenia es era".split())
+#: A name behind one of these is where something is, not who it is about.
+_PREPOSITIONS: Final = frozenset(
+    (
+        "in at to from near on of with for by since as after before until about into seit nach von aus bei "
+        "mit im am ab zu für en a de desde con para por hacia"
+    ).split()
+)
+#: "Is your home in Oslo?" asks where its reader lives.
+_YOUR: Final = re.compile(
+    r"\b(?:your|dein\w{0,2}|ihr\w{0,2}|tu|su)\s+(?:new |current |neue\w* |nuev[oa] )?(?:home|hometown"
+    r"|residence|city|town|country|address|employer|company|job|school|phone|number|birthday|name|wohnort|adresse"
+    r"|arbeitgeber|stadt|firma|casa|ciudad|direcci[oó]n|empresa|trabajo)\b",
+    re.IGNORECASE,
+)
+_VERBS_ZH: Final = re.compile(r"[住在搬去到来是有喜爱吃喝工做学养说会]")
+_NAME: Final = re.compile(r"[A-Z][^\W\d_]+(?: [A-Z][^\W\d_]+)*")
+_WORD: Final = re.compile(r"@?\w[\w'’-]*")
+#: Words of a part that does no more than call somebody.
+_CALL: Final = 4
+_HEAD: Final = 5
+#: Characters of a stem at least, and of an ending at most.
+_STEM: Final = 3
+_ENDING: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a question up to its marks.
+
+    Attributes:
+        ends: It is what the question mark, or a tag, is behind.
+    """
+
+    text: str
+    stems: frozenset[str]
+    ends: bool
 
 
 class Said:
@@ -52,30 +106,37 @@ class Said:
     Args:
         claim: The fact, taken apart.
         questions: What was asked, in normal form.
-        speakers: Who answers, as far as they are named.
+        speakers: Who answers, as far as they are named. ``others``: who else takes part.
     """
 
-    def __init__(self, claim: Claim, questions: Sequence[str], speakers: Collection[str]) -> None:
+    def __init__(
+        self, claim: Claim, questions: Sequence[str], speakers: Collection[str], others: Collection[str]
+    ) -> None:
         named = [token for name in claim.names for token in name] + claim.tokens[:1]
         names = {stem(key) for token in named for key in keys_in(token.text)}
         names |= {stem(term) for token in named for term in analysis.query_terms(token.text)}
         self._claim = claim
+        self._chinese = claim.language == "zh" or any(token.wide for token in claim.tokens)
+        self._kin = _kin_of(claim.text, chinese=self._chinese)
+        self._subjects = _subjects_of(claim.text, _names_in(speakers), chinese=self._chinese)
+        subjects = {stem(key) for one in self._subjects for key in keys_in(one)}
+        self._content = content_of(claim) - names - self._kin
+        if self._chinese:
+            self._content = frozenset(word for word in self._content if wide(word)) - set("".join(self._kin))
+        self._names = names - subjects - _USER
+        own = _names_in(speakers)
+        self._others = _names_in(others) - own
+        #: Whoever answers is known by a name, not by an id: who is called by another one is somebody else.
+        self._named = any(_NAME.fullmatch(speaker) for speaker in speakers)
+        self._sentences = [
+            [_parts_of(found[0], self._subjects) for found in _SENTENCE.finditer(question)]
+            for question in questions
+        ]
         self._questions = questions
-        self._content = content_of(claim) - names
-        self._names = names
-        self._subject = _subject_of(claim)
-        self._speakers = {speaker.casefold() for speaker in speakers}
 
-    def of_others(self, answers: Sequence[str]) -> bool:
-        """Whether the fact is about somebody whom its question or its answer speaks of, and not to."""
-        subject = self._subject
-        if subject.casefold() in _OTHERS:
-            return True
-        if not subject or subject.casefold() in self._speakers:
-            return False
-        if any(_addresses(question, subject) for question in self._questions):
-            return False
-        return any(_names(text, subject) for text in (*self._questions, *answers))
+    def confirmed(self) -> bool:
+        """Whether a question asks just what the fact says, so that a yes is enough."""
+        return any(self._asks(number) for number in range(len(self._questions)))
 
     def tells(self, text: str, stems: Collection[str]) -> bool:
         """Whether a text says itself what the fact says: half of it, and of whom.
@@ -84,35 +145,160 @@ class Said:
             text: In normal form.
             stems: Of its words.
         """
-        subject, chinese = self._subject, self._claim.language == "zh"
-        pronoun = any(one in text for one in "他她") if chinese else _PRONOUN.search(text) is not None
-        if subject and not pronoun and not _names(text, subject):
+        if self._kin:
+            whom = not self._kin.isdisjoint(text if self._chinese else stems)
+        else:
+            whom = not self._subjects or any(_names(text, one) for one in self._subjects)
+        if not whom and _PRONOUN.search(text) is None:
             return False
-        if chinese:
+        if self._chinese:
             return 2 * len(set(self._claim.text) & set(text)) > len(set(self._claim.text))
         if not self._content:
-            others = self._names - {stem(key) for key in keys_in(subject)}
-            return bool(others) and not others.isdisjoint(stems)
+            return not self._names.isdisjoint(stems)
         return 2 * len(self._content & set(stems)) >= len(self._content)
 
-    def holds_half(self, stems: Collection[str]) -> bool:
-        """Whether a text of these words says half of the fact, names aside."""
-        return bool(self._content) and 2 * len(self._content & set(stems)) >= len(self._content)
+    def brings(self, words: Collection[str]) -> bool:
+        """Whether these terms are more than whom the fact is about."""
+        return not set(words).issubset(term for one in self._subjects for term in analysis.query_terms(one))
 
-    def asked_of_reader(self) -> bool:
-        """Whether a question asks its reader about themselves where it holds what the fact says."""
-        return any(_about_reader(question, self._content) for question in self._questions)
+    @property
+    def of_others(self) -> bool:
+        """Whether the fact is about somebody whom no question speaks to."""
+        return any(self._is_of_others(question) for question in self._questions)
+
+    def _is_of_others(self, question: str) -> bool:
+        if self._kin or any(one.casefold() in _OTHERS for one in self._subjects):
+            return True
+        if any(one.casefold() in self._others for one in self._subjects):
+            return True
+        spoken = [one for one in self._subjects if _names(question, one)]
+        return bool(spoken) and (self._named or not any(_calls(question, one) for one in spoken))
+
+    def _is_present(self, question: str, subject: str) -> bool:
+        return subject.casefold() in self._others or (self._named and _calls(question, subject))
+
+    def _asks(self, number: int) -> bool:
+        sentences, question = self._sentences[number], self._questions[number]
+        if self._is_of_others(question):
+            if any(self._is_present(question, one) for one in self._subjects):
+                return False  # nobody answers for somebody else who is there
+            return any(self._asks_of_others(part) for parts in sentences for part in parts)
+        if any(self._asks_reader(parts) for parts in sentences):
+            return True
+        if any(self._holds(part) for parts in sentences for part in parts) and self._content:
+            return False
+        return any(
+            _YOUR.search(part.text) is not None and self._holds_names(part)
+            for parts in sentences
+            for part in parts
+        )
+
+    def _asks_reader(self, parts: Sequence[_Part]) -> bool:
+        """Whether a sentence speaks of its reader where it holds what the fact says."""
+        goes_on = False  # "You live in Oslo, work at SAP": the later parts are about the same
+        for place, part in enumerate(parts):
+            clause = _CLAUSE.match(part.text.lstrip(" ¿")) is not None
+            kin = _KIN.search(part.text)
+            before = part.text if kin is None or self._chinese else part.text[: kin.start()]
+            person = is_second_person(before)
+            tag = parts[place + 1].text if place + 1 < len(parts) else ""
+            second = person or (kin is None and in_second_person(part.text))
+            second = second or (_TAG.fullmatch(tag) is not None and in_second_person(tag))
+            on = goes_on and kin is None and not clause and _PRONOUN.search(part.text) is None
+            if (second or on) and self._holds(part) and not offers(part.text):
+                return True
+            goes_on = goes_on or (person and not clause)
+        return False
+
+    def _asks_of_others(self, part: _Part) -> bool:
+        """Whether a part asks what the fact says of somebody else, and nothing beside it."""
+        if not part.ends or offers(part.text):
+            return False
+        asked = _TAKES_UP.sub("", part.text)
+        clause = _CLAUSE.search(asked)
+        asked = asked if clause is None else asked[: clause.start()]
+        if is_second_person(asked):
+            return False
+        whom = self._kin and not self._kin.isdisjoint(asked if self._chinese else _stems_of(asked))
+        whom = whom or any(_names(asked, one) for one in self._subjects)
+        return whom and self._holds(_Part(asked, _stems_of(asked), ends=True))
+
+    def _holds(self, part: _Part) -> bool:
+        """Whether a part says something of what the fact says."""
+        if self._chinese:
+            return 2 * len(self._content & set(part.text)) >= len(self._content)
+        if not self._content:
+            return self._holds_names(part)
+        return any(_akin(one, other) for one in self._content for other in part.stems)
+
+    def _holds_names(self, part: _Part) -> bool:
+        return not self._names or not self._names.isdisjoint(part.stems)
 
 
-def _subject_of(claim: Claim) -> str:
-    """What a fact begins with, if that may be a name; of Chinese two characters."""
-    if claim.language == "zh" and not claim.text[:1].isascii():
-        return "" if claim.text.startswith(_OWN) else claim.text[: 1 if claim.text[:1] in _OTHERS else 2]
-    found = _WORD.search(claim.text)
-    word = "" if found is None else found[0]
-    if word.casefold() in _OTHERS:
-        return word
-    return word if word[:1].isupper() and analysis.query_terms(word) else ""
+def _akin(one: str, other: str) -> bool:
+    """Whether two stems may be of one word: "wohn", "wohnst"."""
+    if one == other:
+        return True
+    shorter = min(len(one), len(other))
+    return shorter >= _STEM and one[:shorter] == other[:shorter] and abs(len(one) - len(other)) <= _ENDING
+
+
+def _stems_of(text: str) -> frozenset[str]:
+    return frozenset(map(stem, keys_in(text)))
+
+
+def _names_in(speakers: Collection[str]) -> frozenset[str]:
+    """The words of names, without what numbers them."""
+    found = (word.strip("0123456789_") for name in speakers for word in re.split(r"\W+", name.casefold()))
+    return frozenset(word for word in found if word)
+
+
+def _kin_of(text: str, *, chinese: bool) -> frozenset[str]:
+    """Who of somebody's a fact is about, as stems; of Chinese characters."""
+    if chinese:
+        verb = _VERBS_ZH.search(text)
+        found = _KIN.findall(text[: verb.start()] if verb is not None else text[:_HEAD])
+        return frozenset("".join(found))
+    head = [word.casefold() for word in re.findall(r"\w+", text)[: _HEAD + 1]]
+    for place, word in enumerate(head):
+        if word in _HAS:
+            return frozenset()
+        if _KIN.fullmatch(word):
+            return frozenset({stem(word), *map(stem, keys_in(word))})
+        if place >= _HEAD:
+            break
+    return frozenset()
+
+
+def _subjects_of(text: str, speakers: Collection[str], *, chinese: bool) -> tuple[str, ...]:
+    """What a fact may begin with that is a name; empty if it is about its speaker."""
+    if chinese:
+        return _subjects_zh(text)
+    before = ""
+    for place, found in enumerate(_WORD.finditer(text)):
+        word = re.sub(r"['’]s$", "", found[0])
+        key = word.casefold()
+        if key in _OTHERS and not place:
+            return (word,)
+        if key in _USER or key in speakers or (key[-1:] == "s" and key[:-1] in speakers):
+            return ()
+        name = word[:1].isupper() and key not in _PREPOSITIONS and before not in _PREPOSITIONS
+        if name and (analysis.query_terms(word) or not place):
+            return (word,) if analysis.query_terms(word) else ()
+        before = key
+    return ()
+
+
+def _subjects_zh(text: str) -> tuple[str, ...]:
+    """Whatever two characters stand before the verb, and names in letters."""
+    verb = _VERBS_ZH.search(text)
+    head = text[: verb.start()] if verb is not None else text[:_HEAD]
+    if text[:1] in _OTHERS:
+        return (text[:1],)
+    if head.startswith(("用户", "我", "你", "您")) or not head:
+        return ()
+    letters = tuple(re.findall(r"[A-Za-z][\w'-]*", head))
+    return letters or tuple(head[place : place + 2] for place in range(max(len(head) - 1, 1)))
 
 
 def _names(text: str, name: str) -> bool:
@@ -121,35 +307,31 @@ def _names(text: str, name: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
-def _addresses(question: str, name: str) -> bool:
-    return re.search(_ADDRESS.format(name=re.escape(name)), question) is not None
+def _calls(question: str, name: str) -> bool:
+    """Whether a question is put to somebody of this name."""
+    for sentence in _SENTENCE.finditer(question):
+        for part in _PARTS.split(sentence[0]):
+            text = part.strip(" .?!。？！¿")
+            if f"@{name}" in text or (wide(name) and text.endswith(name)):
+                return True
+            found = re.search(rf"(?:^|(?P<before>\w+)\s+|\W){re.escape(name)}(?: [A-Z]\w+)?$", text)
+            if wide(name) or found is None or (found["before"] or "").casefold() in _PREPOSITIONS:
+                continue
+            if len(text.split()) <= _CALL or is_second_person(text):
+                return True
+    return False
 
 
-def _about_reader(question: str, content: frozenset[str]) -> bool:
-    if not asks_user(question):
-        return False
-    parts = _asked_parts(question)
-    holding = [(part, asked) for part, asked in parts if content & set(map(stem, keys_in(part)))]
-    return not holding or any(asked and in_second_person(part) for part, asked in holding)
-
-
-def _asked_parts(question: str) -> list[tuple[str, bool]]:
-    """The parts of a text up to its marks, each with whether it is asked; a tag is of what is before it."""
-    parts: list[tuple[str, bool]] = []
-    pieces = _PARTS.split(question)
-    tags = ""
-    marks = [mark or "" for mark in pieces[1::2]] + [""]
-    ends = False
-    for piece, mark in reversed(list(zip(pieces[::2], marks, strict=True))):
-        text = piece.strip()
-        if "?" in mark or "？" in mark:
-            ends, tags = True, ""
-        if not text:
-            continue
-        if ends and _TAG.fullmatch(text):
-            tags = f"{text} {tags}"
-            continue
-        asked = ends or _BEGINS.match(text) is not None or text.endswith(("吗", "呢"))
-        parts.append((f"{piece} {tags}" if ends else piece, asked))
-        ends, tags = False, ""
+def _parts_of(sentence: str, subjects: Sequence[str]) -> list[_Part]:
+    """The parts of a sentence up to its marks; a tag asks what is before it."""
+    texts = [part for part in _PARTS.split(sentence) if part and part.strip(" .?!。？！")]
+    asks = "?" in sentence or "？" in sentence or sentence.rstrip().endswith(("吗", "呢"))
+    if "¿" in sentence:  # a Spanish verb tells the person, and needs no mark before it
+        texts = [text if "¿" in text else f"¿{text.strip()}" for text in texts]
+    parts: list[_Part] = []
+    ends = asks
+    for text in reversed(texts):
+        parts.append(_Part(text.strip(" .!?。！？"), _stems_of(text), ends))
+        called = any(text.strip(" .?!。？！").endswith(one) for one in subjects) and len(text.split()) <= 2
+        ends = ends and (called or _TAG.fullmatch(text.strip(" .?!。？！¿")) is not None)
     return parts[::-1]

@@ -17,6 +17,7 @@ from .grounding.lazy import lazy
 from .grounding.names import Mentions
 from .grounding.replies import affirms, refuses
 from .grounding.words import stem
+from .known import beginning_terms
 from .trust import least_trusted
 
 #: How many times as many of a fact's words a text must hold that the fact does not cite, to be taken for its
@@ -82,7 +83,7 @@ class Voices:
         if not cited:
             return least_trusted(message.origin for _, message in self._messages)
         words = frozenset(analysis.query_terms(text)) - _SPEAKER
-        questions = self._questions(words, cites)
+        questions = self._questions(text, words, cites)
         cited = [place for place in cited if place not in questions]
         asked = {place for place in questions if self._follows(text, words, place)}
         said = least_trusted(self._messages[place][1].origin for place in cited)
@@ -112,20 +113,18 @@ class Voices:
         """
         words = frozenset(analysis.query_terms(text)) - _SPEAKER
         own = [n for n in self._own if self._messages[n][0] in cites]
-        asked = [self._reader.reading(self._messages[n][1]) for n in self._questions(words, cites)]
+        asked = [self._reader.reading(self._messages[n][1]) for n in self._questions(text, words, cites)]
         if not own or not asked:
             return False
         answers = [self._reader.reading(self._messages[n][1]) for n in own]
         speakers = {one.message.actor_id for one in answers if one.message.actor_id is not None}
-        said = Said(self._reader.claim(text), [question.text for question in asked], speakers)
-        stems = [frozenset(map(stem, answer.keys)) for answer in answers]
-        if said.of_others([answer.text for answer in answers]):
-            pairs = zip(answers, stems, strict=True)
-            return not any(said.tells(answer.text, found) for answer, found in pairs)
-        told = frozenset[str]().union(*(question.terms for question in asked))
-        if words & self._said(own) - told or any(map(said.holds_half, stems)):
+        others = {m.actor_id for _, m in self._messages if m.role == "user" and m.actor_id is not None}
+        questions = [question.text for question in asked]
+        said = Said(self._reader.claim(text), questions, speakers, others - speakers)
+        if said.confirmed() or any(said.tells(one.text, frozenset(map(stem, one.keys))) for one in answers):
             return False
-        return not said.asked_of_reader()
+        told = frozenset[str]().union(*(question.terms for question in asked))
+        return said.of_others or not said.brings(words & self._said(own) - told)
 
     def _behind(self, place: int, words: frozenset[str], own: int, fact: Callable[[], _Fact]) -> bool:
         """Whether a message that is not cited is what a fact comes from, in whole or in part."""
@@ -206,10 +205,11 @@ class Voices:
     def _readings(self) -> Readings:
         return Readings([message for _, message in self._messages], reader=self._reader)
 
-    def _questions(self, words: frozenset[str], cites: Collection[int]) -> set[int]:
+    def _questions(self, text: str, words: frozenset[str], cites: Collection[int]) -> set[int]:
         """Places of the assistant's questions just before a cited message of the user that state nothing of
-        these words.
+        these words: "Hi Ana! Do you live in Oslo?" states nothing of Ana.
         """
+        words = words - beginning_terms(self._reader.claim(text)) or words
         return {
             place
             for place, ((_, message), (following, answer)) in enumerate(pairwise(self._messages))

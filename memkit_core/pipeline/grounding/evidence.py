@@ -16,7 +16,7 @@ from .lazy import lazy
 from .names import Mentions, names_in, wide_names
 from .negation import Clause, Polarity, clauses_of, may_deny
 from .numbers import Number, clock_hours, converted, numbers_in
-from .replies import reply_polarity
+from .replies import asks_to_confirm, reply_polarity
 from .words import Token, keys_in, language, normal, tokens, wide
 
 #: A longer message says itself what it is about, whatever was asked before.
@@ -208,7 +208,12 @@ class Reading:
     @lazy
     def beside(self) -> frozenset[str]:
         """The terms of what it states beside what it asks."""
-        stated = [found[0] for found in _SENTENCE.finditer(self.text) if "?" not in found[0]]
+        sentences = [found[0] for found in _SENTENCE.finditer(self.text)]
+        stated = [
+            one
+            for one, following in zip(sentences, [*sentences[1:], ""], strict=True)
+            if "?" not in one and not asks_to_confirm(following)
+        ]
         return frozenset(analysis.unit_terms(" ".join(stated)))
 
     @lazy

@@ -47,11 +47,19 @@ _REFUSES: Final = re.compile(
     r"|para nada|qu[eé] va|不|没有|不是|不对|从来?不\w?)"
     rf"(?:{_ENDS}|(?= (?:i|ich|yo|not|we)\b))|(?:i|we) (?:do|am|did|have|was|are|were)(?: not|n't)\b)"
 )
-_SECOND_PERSON: Final = re.compile(
-    r"\b(?i:you|your|yours|du|dein\w{0,2}|dir|dich|tú|tu|tus|te|ti|usted|eres)\b"
-    r"|(?<=\w )(?:Sie|Ihnen|Ihre?[mnrs]?)\b|[你您]"
-    r"|¿(?i:(?:y|no|ya|todavía|aún|ahora|entonces|pero) ){0,2}\w{2,}(?:[aeiá]s|[ai]ste)\b"
+#: "You", as who does something.
+_SUBJECT: Final = (
+    r"\b(?i:you|du|t[úu](?= \w+[aeiáé]s\b)|tú|usted|eres|vos)\b|(?<=\w )Sie\b|^\W*Sie(?= \w+en\b)"
+    # Spanish verbs need no pronoun: "vives", "mudaste", "tenés".
+    r"|¿(?i:(?:y|no|ya|todav[ií]a|a[úu]n|ahora|entonces|pero|tambi[eé]n|actualmente|as[ií] que"
+    r"|es cierto que|te|se) ){0,3}(?i:\w{2,}(?:[aeiáéí]s|[ai]ste)|vas|has|das)\b"
+    r"|[你您](?![的妈爸母父姐妹哥弟妻夫儿女朋老同邻])"
 )
+_SECOND_PERSON: Final = re.compile(
+    rf"{_SUBJECT}|\b(?i:your|yours|dein\w{{0,2}}|dir|dich|tu|tus|te|ti)\b"
+    r"|(?<=\w )(?:Ihnen|Ihre?[mnrs]?)\b|[你您]"
+)
+_YOU: Final = re.compile(_SUBJECT)
 #: "Would you like …" offers something, and "did you know …" tells it; to note something is what may be asked.
 _OFFERS: Final = re.compile(
     r"\b(?:(?:would|do) you (?:like|want)|m[öo]chtest du|quieres que|did you know|sab[ií]as que"
@@ -78,16 +86,35 @@ def affirms(reply: str, question: str) -> bool:
     return again and not may_deny(said, ())
 
 
-def asks_user(question: str) -> bool:
-    """Whether a text in normal form asks its reader about themselves, and not to offer or tell something."""
-    if _SECOND_PERSON.search(question) is None:
-        return False
-    return _OFFERS.search(question) is None or _NOTES.search(question) is not None
+_CONFIRM: Final = re.compile(
+    r"\W*(?:did i (?:get|understand) (?:that|this|it|you) (?:right|correctly)"
+    r"|is (?:that|this|it)(?: information)? (?:still )?(?:right|correct|true|accurate|the case)"
+    r"|(?:shall|should) i (?:remember|note|save|store|keep) (?:that|this|it)|right|correct"
+    r"|stimmt (?:das|es)|ist das (?:so )?(?:richtig|korrekt)"
+    r"|soll ich (?:mir )?das (?:merken|notieren|speichern)"
+    r"|es correcto|es as[ií]|lo (?:guardo|anoto|recuerdo)|对吗|是吗|对吧|要我记住吗)\W*",
+    re.IGNORECASE,
+)
 
 
-def in_second_person(clause: str) -> bool:
-    """Whether a clause speaks of its reader."""
-    return _SECOND_PERSON.search(clause) is not None
+def asks_to_confirm(sentence: str) -> bool:
+    """Whether a sentence asks no more than whether the one before it is right, or to be kept."""
+    return _CONFIRM.fullmatch(sentence) is not None
+
+
+def offers(text: str) -> bool:
+    """Whether a part of a question in normal form offers or tells something, unless it is to note it."""
+    return _OFFERS.search(text) is not None and _NOTES.search(text) is None
+
+
+def in_second_person(part: str) -> bool:
+    """Whether a part of a text speaks of its reader, or of what is theirs."""
+    return _SECOND_PERSON.search(part) is not None
+
+
+def is_second_person(part: str) -> bool:
+    """Whether a part of a text says what its reader is or does."""
+    return _YOU.search(part) is not None
 
 
 def refuses(reply: str) -> bool:

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import json
 import logging
+import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -71,7 +72,9 @@ MAX_LIMIT: Final = 1_000
 Time = datetime | str
 
 #: How often an update looks again when what it found was changed before it could write.
-_LOOKS: Final = 10
+_LOOKS: Final = 60
+#: For how long at most it pauses after the first of them, in seconds; longer after each one more.
+_PAUSE: Final = 0.001
 
 
 class Verbs:
@@ -195,10 +198,12 @@ class Verbs:
         fields = None if metadata is None else parse_metadata(metadata)
         expires = None if expires_at is None else parse_time(expires_at, "expires_at")
         actor = None if actor_id is None else check_id(actor_id, "actor_id")
-        for _ in range(_LOOKS):
+        for look in range(_LOOKS):
             try:
                 return await self._updated(record, text, fields, expires, actor)
             except ConflictError:  # it says something else by now, since another time
+                # Many at once must not look again in step: one of them is first each time.
+                await self._rt.sleep(random.uniform(0, _PAUSE * min(look + 1, 20)))  # noqa: S311
                 record = await self._current(memory_id, scope)
         return await self._updated(record, text, fields, expires, actor)
 

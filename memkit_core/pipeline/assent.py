@@ -26,10 +26,15 @@ _CLAUSE: Final = re.compile(
     r"|dass|ob|weil|wo|wenn|que|quien|quienes|donde|porque|si)\b",
     re.IGNORECASE,
 )
-#: "Is it true that Lena moved?" asks what it takes up.
+#: "Is it true that Lena moved?" and "Shall I forget that Lena moved?" ask what they take up.
 _TAKES_UP: Final = re.compile(
     r"^\W*(?:so |and |also |und |y )?"
-    r"(?:is it (?:true|right|correct) that|stimmt es,? dass|¿?es (?:cierto|verdad) que)\b",
+    r"(?:is it (?:true|right|correct) that|stimmt es,? dass|¿?es (?:cierto|verdad) que"
+    r"|(?:(?:shall|should|can|may) i|(?:do|would) you (?:want|like) me to|soll ich(?: mir)?"
+    r"|¿?(?:quieres que)?)"
+    r" ?(?:note|remember|save|store|forget|delete|remove|merken|notieren|speichern|vergessen|l[öo]schen"
+    r"|guarde|guardo|anote|anoto|recuerde|olvide|olvido|borre|borro)"
+    r",? ?(?:down )?(?:that|where|what|dass|wo|que|donde))\b",
     re.IGNORECASE,
 )
 _TAG: Final = re.compile(
@@ -84,6 +89,7 @@ _CALL: Final = 4
 _HEAD: Final = 5
 #: Characters of a stem at least, and of an ending at most.
 _STEM: Final = 3
+_NEW_ZH: Final = 2
 _ENDING: Final = 4
 
 
@@ -145,6 +151,8 @@ class Said:
             text: In normal form.
             stems: Of its words.
         """
+        if self._adds(text, stems):
+            return True
         if self._kin:
             whom = not self._kin.isdisjoint(text if self._chinese else stems)
         else:
@@ -156,6 +164,14 @@ class Said:
         if not self._content:
             return not self._names.isdisjoint(stems)
         return 2 * len(self._content & set(stems)) >= len(self._content)
+
+    def _adds(self, text: str, stems: Collection[str]) -> bool:
+        """Whether a text holds a name of the fact's that no question holds."""
+        asked = " ".join(self._questions)
+        if self._chinese:
+            new = {char for char in self._content if char in text and char not in asked}
+            return len(new) >= _NEW_ZH
+        return not self._names.isdisjoint(frozenset(stems) - _stems_of(asked))
 
     def brings(self, words: Collection[str]) -> bool:
         """Whether these terms are more than whom the fact is about."""
@@ -179,6 +195,8 @@ class Said:
 
     def _asks(self, number: int) -> bool:
         sentences, question = self._sentences[number], self._questions[number]
+        if any(_TAKES_UP.match(part.text) and self._holds(part) for parts in sentences for part in parts):
+            return True
         if self._is_of_others(question):
             if any(self._is_present(question, one) for one in self._subjects):
                 return False  # nobody answers for somebody else who is there

@@ -105,7 +105,7 @@ class Voices:
 
         "Lena moved to Oslo, so shall I book a hotel?" asks about a hotel. Such a yes must change nothing that
         the user has said in so many words, whatever is said beside it of Lena or Oslo: one message must hold
-        whom the fact is about and half of what it says.
+        whom the fact is about and half of what it says, or a name of it that the question lacks.
 
         Args:
             text: The fact.
@@ -113,18 +113,20 @@ class Voices:
         """
         words = frozenset(analysis.query_terms(text)) - _SPEAKER
         own = [n for n in self._own if self._messages[n][0] in cites]
-        asked = [self._reader.reading(self._messages[n][1]) for n in self._questions(text, words, cites)]
-        if not own or not asked:
+        places = self._questions(text, words, cites)
+        asked = [self._reader.reading(self._messages[n][1]) for n in places]
+        replies = [self._reader.reading(self._messages[n + 1][1]) for n in places]
+        if not any(affirms(said.text, one.text) for said, one in zip(replies, asked, strict=True)):
             return False
         answers = [self._reader.reading(self._messages[n][1]) for n in own]
         speakers = {one.message.actor_id for one in answers if one.message.actor_id is not None}
         others = {m.actor_id for _, m in self._messages if m.role == "user" and m.actor_id is not None}
         questions = [question.text for question in asked]
-        said = Said(self._reader.claim(text), questions, speakers, others - speakers)
-        if said.confirmed() or any(said.tells(one.text, frozenset(map(stem, one.keys))) for one in answers):
+        fact = Said(self._reader.claim(text), questions, speakers, others - speakers)
+        if fact.confirmed() or any(fact.tells(one.text, frozenset(map(stem, one.keys))) for one in answers):
             return False
         told = frozenset[str]().union(*(question.terms for question in asked))
-        return said.of_others or not said.brings(words & self._said(own) - told)
+        return fact.of_others or not fact.brings(words & self._said(own) - told)
 
     def _behind(self, place: int, words: frozenset[str], own: int, fact: Callable[[], _Fact]) -> bool:
         """Whether a message that is not cited is what a fact comes from, in whole or in part."""

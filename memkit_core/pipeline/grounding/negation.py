@@ -328,7 +328,9 @@ class Polarity:
             if clause.asks or question is not None:
                 if question is None:
                     continue
-                clause = Clause(dict.fromkeys(clause.words, not question), (), clause.soft, False)
+                # "You no longer live in Oslo?" – "Yes." says the one, "Don't you live in Oslo?" the other.
+                soft = clause.soft or any(clause.words.values())
+                clause = Clause(dict.fromkeys(clause.words, not question), (), soft, False)
             for word, denied in clause.words.items():
                 if clause.soft or not denied:
                     self.said.add(word)

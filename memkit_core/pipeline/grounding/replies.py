@@ -67,7 +67,8 @@ _OFFERS: Final = re.compile(
     re.IGNORECASE,
 )
 _NOTES: Final = re.compile(
-    r"\b(?:note|remember|save|store|merken?|speicher[en]|guarde|anote|recuerde)\b|记|¿(?:guardo|anoto)",
+    r"\b(?:note|remember|save|store|forget|delete|remove|merken?|speicher[en]|vergessen|l[öo]schen"
+    r"|guarde|anote|recuerde|olvide|borre)\b|记|忘|¿(?:guardo|anoto|olvido|borro)",
     re.IGNORECASE,
 )
 #: Characters of such a word.

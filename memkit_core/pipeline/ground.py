@@ -38,6 +38,9 @@ class Grounded:
     usage: Usage = Usage()
 
 
+_ASSENTED: Final = "its speaker only said yes to what somebody else told beside a question"
+
+
 async def ground(
     rt: Runtime,
     services: Services,
@@ -66,10 +69,11 @@ async def ground(
 
     def check() -> list[list[str]]:
         readings = Readings(shown, before, reader=reader)
-        return [
+        found = [
             list(doubts_about(fact, readings.evidence(positions(fact, shown)), reader.claim(fact.text)))
             for fact in facts
         ]
+        return [[*row, _ASSENTED] if fact.assented else row for fact, row in zip(facts, found, strict=True)]
 
     # To give a short text to another thread takes as long as to check it.
     short = sum(len(message.content) for message in shown) + sum(len(fact.text) for fact in facts) <= _SHORT

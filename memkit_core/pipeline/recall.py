@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from .. import analysis
 from ..errors import StorageError
 from ..protocols import Candidates, Query, Runtime, SearchRequest
 from ..types import Fact, MemoryRecord, Scope
 from .commit import PROCEDURAL
+from .known import is_narrower
 from .services import Services
 from .trust import TRUSTED, hides_untrusted, trust_of
 
 T = TypeVar("T")
+
+#: How many copies of one text at most are looked past for others.
+_MOST_COPIES: Final = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -122,11 +126,11 @@ def _recall(
         )
         for number, fact in enumerate(facts)
     ]
-    found: list[Candidates] = []
-    if not whole or (vectors is not None and _line(services) is not None):
-        found = [services.store.search(request) for request in requests]
     if not whole:
-        return _read(services, query, state.revision, found)
+        return _read(services, query, state.revision, requests)
+    found: list[Candidates] = []
+    if vectors is not None and _line(services) is not None:
+        found = [services.store.search(request) for request in requests]
     memories = small.at(state.revision)
     everything = tuple(range(len(memories)))
     trusted = tuple(place for place in everything if memories[place].trust == TRUSTED)
@@ -145,25 +149,60 @@ def _ordinary(memory: MemoryRecord) -> bool:
     return memory.memory_type != PROCEDURAL
 
 
-def _read(services: Services, query: Query, revision: int, found: Sequence[Candidates]) -> Recalled:
-    settings = services.policies.decisions
-    ranked = [_best(candidates, settings.candidates_per_fact) for candidates in found]
-    units = list(dict.fromkeys(unit for row in ranked for unit in row))
+def _read(services: Services, query: Query, revision: int, requests: Sequence[SearchRequest]) -> Recalled:
+    store, limit = services.store, services.policies.decisions.candidates_per_fact
+    found = [store.search(request) for request in requests]
+    pools = [request.pool for request in requests]
+    records: dict[int, MemoryRecord] = {}
     damaged: set[int] = set()
-    # What else says a candidate word for word, in whatever run, is no candidate, but may end with it.
-    rows = services.store.read(query, units, damaged=damaged, alike=True)
-    records = {record.unit: record for record in rows if _ordinary(record)}
-    chosen = [unit for unit in units if unit in records]
+    while True:
+        orders = [_best(candidates) for candidates in found]
+        units = dict.fromkeys(unit for order in orders for unit in order)
+        missing = [unit for unit in units if unit not in records and unit not in damaged]
+        # What else says a candidate word for word, in whatever run, is no candidate, but may end with it.
+        rows = store.read(query, missing, damaged=damaged, alike=True) if missing else ()
+        records.update((record.unit, record) for record in rows if _ordinary(record))
+        offered = [_once(order, records, query.scope) for order in orders]
+        short = [
+            number
+            for number, row in enumerate(offered)
+            if len(row) < len(orders[number]) and len(row) < limit and pools[number] < _MOST_COPIES
+        ]
+        if not short:
+            break
+        for number in short:  # one text stood in the places of several
+            pools[number] *= 4
+            found[number] = store.search(replace(requests[number], pool=pools[number]))
+    most = [2 * limit if _has_both(candidates) else limit for candidates in found]
+    offered = [row[:count] for row, count in zip(offered, most, strict=True)]
+    chosen = list(dict.fromkeys(unit for row in offered for unit in row))
     chosen += sorted(records.keys() - set(chosen))
     place = {unit: number for number, unit in enumerate(chosen)}
     unrelated, similar = _compared(services, found, place)
     return Recalled(
         revision=revision,
         memories=tuple(records[unit] for unit in chosen),
-        offered=tuple(tuple(place[unit] for unit in row if unit in place) for row in ranked),
+        offered=tuple(tuple(place[unit] for unit in row) for row in offered),
         unrelated=unrelated,
         similar=similar,
     )
+
+
+def _once(order: Sequence[int], records: Mapping[int, MemoryRecord], scope: Scope) -> list[int]:
+    """The units in their order, of those that say the same word for word the one of the widest scope."""
+    widest: dict[tuple[bytes, str | None, str], int] = {}
+    kept: dict[tuple[bytes, str | None, str], int] = {}
+    keys = {
+        unit: (analysis.text_key(record.text), record.actor_id, record.trust)
+        for unit, record in records.items()
+    }
+    for unit, record in records.items():
+        if not is_narrower(record, scope):
+            widest.setdefault(keys[unit], unit)
+    for unit in order:
+        if unit in keys:
+            kept.setdefault(keys[unit], widest.get(keys[unit], unit))
+    return list(kept.values())
 
 
 def _line(services: Services) -> float | None:
@@ -189,13 +228,18 @@ def _compared(
     )
 
 
-def _best(candidates: Candidates, limit: int) -> list[int]:
+def _best(candidates: Candidates) -> list[int]:
     """Units by the better of their two ranks, so that neither arm can push the other's best out."""
     scored = candidates.scored
     dense = sorted((s for s in scored if s.cosine is not None), key=lambda s: (-(s.cosine or 0.0), s.unit))
     keyword = sorted((s for s in scored if s.bm25 > 0), key=lambda s: (-s.bm25, s.unit))
-    merged = dict.fromkeys(s.unit for pair in _interleave([dense, keyword]) for s in pair)
-    return list(merged)[: 2 * limit if dense and keyword else limit]
+    return list(dict.fromkeys(s.unit for pair in _interleave([dense, keyword]) for s in pair))
+
+
+def _has_both(candidates: Candidates) -> bool:
+    """Whether both arms found something."""
+    scored = candidates.scored
+    return any(s.cosine is not None for s in scored) and any(s.bm25 > 0 for s in scored)
 
 
 def _interleave(rows: Sequence[Sequence[T]]) -> list[list[T]]:

@@ -207,7 +207,11 @@ def settle_slots(
         if not known and len(news) == 1:
             continue  # a memory without a slot may say the same: the model compares them
         current = [row for row in known if row.retired_at is None]
-        if len(_lasting(current)) > 1 or _at_once(news) or _sooner_gone(news, current, expires_at):
+        if (
+            len(_lasting(_borne_out(current))) > 1
+            or _at_once(news)
+            or _sooner_gone(news, current, expires_at)
+        ):
             continue  # several values stand side by side: this is no matter of time alone
         line = Line(known, scope)
         for number, fact, since in sorted(news, key=lambda item: (item[2], item[0])):
@@ -225,6 +229,11 @@ def settle_slots(
 def _at_once(news: Sequence[tuple[int, Fact, Micros]]) -> bool:
     """Whether different values begin at one instant: two addresses in one breath, not one after another."""
     return len({since for _, _, since in news}) < len({analysis.text_key(fact.text) for _, fact, _ in news})
+
+
+def _borne_out(rows: Sequence[MemoryRecord]) -> Sequence[MemoryRecord]:
+    """Those that are not doubtful, if there are any: a doubtful value beside them is no second one."""
+    return [row for row in rows if row.support != "doubtful"] or rows
 
 
 def _lasting(rows: Sequence[MemoryRecord]) -> set[bytes]:

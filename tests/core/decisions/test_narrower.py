@@ -300,3 +300,24 @@ def test_other_wordings_of_what_a_run_knows_do_not_grow(opened):
     for _ in range(9):
         assert memory.add("…", user_id="u").status == "complete"
     assert len(seen(memory)) == 2
+
+
+def test_copies_of_runs_leave_room_for_what_the_user_said(opened):
+    mine, theirs = "Ana's favourite hot drink is green tea.", "Ana's favourite hot drink is coffee."
+
+    def answer(messages):
+        prompt = messages[-1].text
+        if "facts:" not in prompt.partition("memories:")[2]:
+            return fact("Ana's favourite hot drink is mint water.")
+        shown = re.findall(r'^(\d+) .*: "(.*)"$', prompt.partition("facts:")[0], re.MULTILINE)
+        assert [text for _, text in shown].count(theirs) == 1
+        return decides("UPDATE", next(int(number) for number, text in shown if text == mine))
+
+    memory = opened(answer)
+    memory.add(mine, user_id="ana", infer=False)
+    for number in range(40):
+        memory.add(theirs, user_id="ana", run_id=f"r{number}", infer=False)
+    for thing in "chess jazz law boats Dutch cats dogs nuts kites snow".split():
+        memory.add(f"Ana reads about {thing}.", user_id="ana", infer=False)
+    memory.add("My favourite hot drink is mint water now.", user_id="ana")
+    assert mine not in {item.memory for item in memory.get_all(user_id="ana", limit=100)}

@@ -517,3 +517,25 @@ def test_at_any_instant_the_value_that_began_last(together, history):
             page = memory.get_all(user_id="u", as_of=START + timedelta(days=instant, hours=1))
             assert texts(page) == [f"Ana lives in {place}" for place in wanted], (instant, history)
         assert len(memory.get_all(user_id="u")) == 1
+
+
+def test_a_yes_to_something_else_stands_in_no_values_way(tmp_path):
+    def lives(place, cite=0):
+        return {
+            "facts": [
+                {"text": f"Lena lives in {place}", "cites": [cite], "slot": "lives_in", "about": "Lena"}
+            ]
+        }
+
+    told = [lives("Paris"), lives("Oslo", 1), lives("Rome")]
+    update = {"decisions": [{"fact": 0, "op": "UPDATE", "target": 0}]}
+    chat = ScriptedChatModel([told[0], told[1], update, told[2]])
+    with Memory(llm=chat, embedder="none", store=f"sqlite:///{tmp_path}/m.db") as memory:
+        memory.add("Lena lives in Paris", user_id="u", observed_at="2026-01-01")
+        offered = [("assistant", "Lena lives in Oslo now, so shall I book a flight?"), ("user", "Yes")]
+        result = memory.add(offered, user_id="u", observed_at="2026-02-01")
+        assert result.status == "partial"
+        assert [change.support for change in result.added] == ["doubtful"]
+        assert texts(memory.get_all(user_id="u")) == ["Lena lives in Oslo", "Lena lives in Paris"]
+        memory.add("Lena lives in Rome", user_id="u", observed_at="2026-03-01")
+        assert texts(memory.get_all(user_id="u")) == ["Lena lives in Rome"]

@@ -63,3 +63,18 @@ def test_a_new_text_holds_since_it_was_given(tmp_path):
         memory.update(bern.id, "Ana lives in Rome.", user_id="u")
         (rome,) = memory.get_all(user_id="u")
         assert rome.valid_from >= before
+
+
+def test_many_tags_of_one_memory_at_once_are_all_written(tmp_path):
+    with Memory(llm="verbatim", embedder="none", store=f"sqlite:///{tmp_path}/m.db") as memory:
+        memory.add("I live in Bern", user_id="u", observed_at="2026-01-01")
+        told = memory.get_all(user_id="u").results[0]
+
+        def tag(number):
+            return memory.update(told.id, user_id="u", metadata={"tag": number}).event
+
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(tag, range(80))) == {"UPDATE"}
+        now = memory.get_all(user_id="u").results[0]
+        assert now.revision == 81
+        assert now.valid_from == told.valid_from

@@ -256,7 +256,8 @@ class MemkitMemory(BaseMemory):
         items = lent.items
         new = [written(message) for message in messages]
         if not self._ends(messages):
-            self._history.append(items, new)
+            known = self._known
+            self._history.append(items, new, after=None if known is None else known.changed_at)
             return None
         known = self._read(items)
         said, refused = self._fit(lent, _said([*told(known.unremembered()), *messages]))

@@ -331,19 +331,21 @@ async def _turns(
 
 def _hit(record: MemoryRecord, item: Ranked, explain: bool) -> SearchHit:
     fields = SearchHit.fields_of(record)
-    return SearchHit.model_construct(
-        **fields, score=item.score, relevance=item.relevance, explain=dict(item.parts) if explain else None
-    )
+    fields["score"], fields["relevance"] = item.score, item.relevance
+    fields["explain"] = dict(item.parts) if explain else None
+    return SearchHit.made(fields)
 
 
 def _excerpt(record: MessageRecord, item: Ranked, explain: bool) -> Excerpt:
-    return Excerpt.model_construct(
-        message_id=record.message_id,
-        text=record.content,
-        role=record.role,
-        actor_id=record.actor_id,
-        observed_at=to_datetime(record.observed_at),
-        score=item.score,
-        relevance=item.relevance,
-        explain=dict(item.parts) if explain else None,
+    return Excerpt.made(
+        {
+            "message_id": record.message_id,
+            "text": record.content,
+            "role": record.role,
+            "actor_id": record.actor_id,
+            "observed_at": to_datetime(record.observed_at),
+            "score": item.score,
+            "relevance": item.relevance,
+            "explain": dict(item.parts) if explain else None,
+        }
     )

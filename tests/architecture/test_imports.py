@@ -116,6 +116,7 @@ HEAVY = {
 #: Modules that are themselves only imported inside functions, with what they need.
 LOADED_ON_USE: dict[str, set[str]] = {
     "memkit_core.indexes.stored_vectors": {"langchain_core"},
+    "memkit_core.storage.sqlite.columns": {"numpy"},
     "memkit_core.storage.sqlite.items.search": {"numpy"},
     "memkit_core.storage.sqlite.items.warm": {"numpy"},
     "memkit_core.storage.sqlite.partition": {"numpy"},

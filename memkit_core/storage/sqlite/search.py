@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from ...errors import EmbeddingMismatchError, UsageError
 from ...protocols import Candidates, Query, Scored, SearchRequest
 from ...types import FLAG_UNTRUSTED, Ref, Scope, Space
+from .columns import read_vectors
 from .conditions import filter_condition, query_condition
 from .driver import Connection
 from .partition import ACTOR, AGENT, EXPIRES, FLAGS, RUN, TIME, UNKNOWN, Floats, Mask, Partition
 from .rows import MEMORY, RETIRED, SPACE_CODES, SPACE_NAMES, TURN, find_owner
 from .vectors import check_identity
-from .warm import WarmCache, read_vectors
+from .warm import WarmCache
 
 
 def search(connection: Connection, cache: WarmCache, request: SearchRequest) -> Candidates:

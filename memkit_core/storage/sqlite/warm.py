@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import IntegrityError
 from . import changes
+from .columns import DAMAGED, Found, find
 from .driver import Connection
-from .partition import NUMBERS, UNIT, Floats, Ints, Mask, Partition, Room, Rows, partition_of
-from .rows import MEMORY, RETIRED, TURN, vector_sum
-
-_NAMES: Final = ("actor_id", "agent_id", "run_id")
-_TABLES: Final = {MEMORY: "memories m", RETIRED: "memories m", TURN: "messages t"}
-_INDEXES: Final = {MEMORY: "memories_listing", RETIRED: "memories_retired", TURN: "messages_owner"}
-_CONDITIONS: Final = {
-    MEMORY: "m.owner = ? AND m.retired_at IS NULL",
-    RETIRED: "m.owner = ? AND m.retired_at IS NOT NULL",
-    TURN: "t.owner = ? AND t.hidden_at IS NULL AND t.indexed = 1",
-}
-#: Vectors that are in memory at once when few rows are compared.
-_PORTION: Final = 1_000
-_NO_HALVES: Final = np.empty((0, 0), dtype=np.uint16)
-_STRAY: Final = "a stored vector belongs to no text of its owner: memory.admin.doctor(repair=True) mends it"
-_DAMAGED: Final = "a stored vector does not match its checksum; restore the file from a backup"
-
+from .partition import UNIT, Floats, Mask, Partition, Room, Rows, partition_of
 
 #: Owner, space, and whether without vectors.
 _Key = tuple[int, int, bool]
@@ -128,153 +107,13 @@ def _turns() -> list[threading.Lock]:
     return [threading.Lock() for _ in range(32)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """Rows read from the database, in unit order; ``holders`` have a vector, ``halves`` are its bits."""
-
-    numbers: Ints
-    labels: NDArray[np.object_]
-    holders: Rows
-    halves: NDArray[np.uint16]
-
-    def __len__(self) -> int:
-        rows: int = self.numbers.shape[1]
-        return rows
-
-    @property
-    def units(self) -> Ints:
-        units: Ints = self.numbers[UNIT]
-        return units
-
-    def write_vectors(self, matrix: Floats, rows: Rows) -> None:
-        """Put the vectors into rows of a matrix, ascending, at unit length."""
-        together = rows[-1] - rows[0] == len(rows) - 1
-        target = matrix[rows[0] : rows[-1] + 1] if together else np.empty(self.halves.shape, dtype=np.float32)
-        np.take(_single(), self.halves, out=target, mode="clip")
-        target /= np.sqrt(np.einsum("ij,ij->i", target, target))[:, None]
-        if not together:
-            matrix[rows] = target
-
-
-@cache
-def _single() -> Floats:
-    """Every half-precision number in single precision, by its bits: looking up is faster than converting."""
-    with np.errstate(invalid="ignore"):
-        return np.arange(65_536, dtype=np.uint16).view(np.float16).astype(np.float32)
-
-
-def _find(
-    connection: Connection, owner: int, space: int, ranges: list[changes.Range] | None, *, lean: bool
-) -> _Found:
-    """What the database holds of a partition, everywhere or in ranges of unit numbers.
-
-    Each column comes as one text: SQLite writes and numpy reads it in half the time that rows take.
-    """
-    columns = [f"group_concat({number})" for number in NUMBERS[space]]
-    columns += [f"json_group_array({name})" for name in _NAMES]
-    select = f"SELECT {', '.join(columns)} FROM {_TABLES[space]}"
-    if ranges is None:
-        select += f" INDEXED BY {_INDEXES[space]} WHERE {_CONDITIONS[space]}"
-        rows: list[Any] = connection.execute(select, (owner,)).fetchall()
-    else:
-        select += f" NOT INDEXED WHERE {_CONDITIONS[space]} AND unit BETWEEN ? AND ?"
-        rows = [connection.execute(select, (owner, low, high)).fetchone() for low, high in ranges]
-    width = len(columns) - len(_NAMES)
-    parts = [_parsed(row, width) for row in rows if row[0] is not None]
-    if not parts:
-        parts = [(np.empty((width, 0), dtype=np.int64), np.empty((3, 0), dtype=np.object_))]
-    numbers = np.concatenate([part[0] for part in parts], axis=1)
-    labels = np.concatenate([part[1] for part in parts], axis=1)
-    order = np.argsort(numbers[UNIT])
-    numbers, labels = numbers[:, order], labels[:, order]
-    if lean:
-        holders, halves = _find_holders(connection, owner, space, ranges, numbers[UNIT]), _NO_HALVES
-    else:
-        holders, halves = _find_vectors(connection, owner, space, ranges, numbers[UNIT])
-    return _Found(numbers=numbers, labels=labels, holders=holders, halves=halves)
-
-
-def _parsed(row: Sequence[str], width: int) -> tuple[Ints, NDArray[np.object_]]:
-    numbers = np.array([np.fromstring(text, dtype=np.int64, sep=",") for text in row[:width]])
-    labels = np.empty((len(_NAMES), numbers.shape[1]), dtype=np.object_)
-    for label, text in zip(labels, row[width:], strict=True):
-        label[:] = json.loads(text)
-    return numbers, labels
-
-
-def _find_vectors(
-    connection: Connection, owner: int, space: int, ranges: list[changes.Range] | None, units: Ints
-) -> tuple[Rows, NDArray[np.uint16]]:
-    select = "SELECT unit, data, crc32 FROM vectors WHERE owner = ? AND space = ?"
-    if ranges is None:
-        found: list[Any] = connection.execute(f"{select} ORDER BY unit", (owner, space)).fetchall()
-    else:
-        select += " AND unit BETWEEN ? AND ? ORDER BY unit"
-        found = [row for low, high in ranges for row in connection.execute(select, (owner, space, low, high))]
-    if not found:
-        return np.empty(0, dtype=np.intp), _NO_HALVES
-    of_units, halves = _checked(owner, space, found)
-    if not np.isin(of_units, units, assume_unique=True).all():
-        raise IntegrityError(_STRAY)
-    return np.searchsorted(units, of_units), halves
-
-
-def _checked(owner: int, space: int, found: Sequence[Any]) -> tuple[Ints, NDArray[np.uint16]]:
-    """The unit numbers of stored vectors, and their bits."""
-    of_units, blobs, sums = zip(*found, strict=True)
-    expected = tuple(vector_sum(owner, space, unit, data) for unit, data in zip(of_units, blobs, strict=True))
-    if len(set(map(len, blobs))) != 1 or expected != sums:
-        raise IntegrityError(_DAMAGED)
-    halves = np.frombuffer(b"".join(blobs), dtype="<u2").reshape(len(blobs), -1)
-    return np.array(of_units, dtype=np.int64), halves
-
-
-def _find_holders(
-    connection: Connection, owner: int, space: int, ranges: list[changes.Range] | None, units: Ints
-) -> Rows:
-    """The rows that have a vector. The texts' rows know it, so that no vector is read."""
-    select = f"SELECT unit FROM {_TABLES[space]} NOT INDEXED WHERE {_CONDITIONS[space]} AND embedded = 1"
-    if ranges is None:
-        found = connection.execute(
-            select.replace("NOT INDEXED", f"INDEXED BY {_INDEXES[space]}"), (owner,)
-        ).fetchall()
-    else:
-        found = [
-            row
-            for low, high in ranges
-            for row in connection.execute(f"{select} AND unit BETWEEN ? AND ?", (owner, low, high))
-        ]
-    return np.searchsorted(units, np.sort(np.array([unit for (unit,) in found], dtype=np.int64)))
-
-
-def read_vectors(connection: Connection, partition: Partition, rows: Rows) -> Iterator[tuple[Rows, Floats]]:
-    """The vectors of some of a partition's rows from the database, in portions of bounded size.
-
-    Raises:
-        IntegrityError: A vector does not fit its checksum or the others' dimension.
-    """
-    owner, space = partition.owner, partition.space
-    for start in range(0, len(rows), _PORTION):
-        units: list[int] = partition.units[rows[start : start + _PORTION]].tolist()
-        found = connection.execute(
-            "SELECT v.unit, v.data, v.crc32 FROM json_each(?) u CROSS JOIN vectors v"
-            " ON v.owner = ? AND v.space = ? AND v.unit = u.value ORDER BY v.unit",
-            (str(units), owner, space),
-        ).fetchall()
-        if found:
-            of_units, halves = _checked(owner, space, found)
-            vectors = np.take(_single(), halves, mode="clip")
-            vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-            yield partition.rows_of(of_units), vectors
-
-
 def load(connection: Connection, owner: int, space: int, tag: int, *, lean: bool = False) -> Partition:
     """Read a whole partition from the database, without its vectors if it is to be lean.
 
     Raises:
         IntegrityError: A vector does not fit its checksum or the others' dimension.
     """
-    found = _find(connection, owner, space, None, lean=lean)
+    found = find(connection, owner, space, None, lean=lean)
     room, has_vector = _furnish(None, np.empty(0, dtype=np.intp), found, lean=lean)
     return partition_of(room, tag=tag, owner=owner, space=space, live=None, has_vector=has_vector)
 
@@ -286,7 +125,7 @@ def follow(connection: Connection, old: Partition, tag: int, ranges: list[change
         IntegrityError: A vector does not fit its checksum or the others' dimension.
     """
     lean = old.room.lean
-    found = _find(connection, old.owner, old.space, ranges, lean=lean)
+    found = find(connection, old.owner, old.space, ranges, lean=lean)
     touched = np.zeros(old.rows, dtype=np.bool_)
     for first, last in ranges:
         touched[np.searchsorted(old.units, first) : np.searchsorted(old.units, last, side="right")] = True
@@ -303,7 +142,7 @@ def follow(connection: Connection, old: Partition, tag: int, ranges: list[change
     return partition_of(room, tag=tag, owner=old.owner, space=old.space, live=live, has_vector=has_vector)
 
 
-def _fits(old: Partition, found: _Found, still: Rows, live: int) -> bool:
+def _fits(old: Partition, found: Found, still: Rows, live: int) -> bool:
     """Whether what was found can be written behind an old partition's rows, and is worth it."""
     room, known = old.room, len(still)
     added = len(found) - known
@@ -324,7 +163,7 @@ def _fits(old: Partition, found: _Found, still: Rows, live: int) -> bool:
     )
 
 
-def _extend(old: Partition, found: _Found, known: int, live: Mask) -> tuple[Mask | None, Mask | None]:
+def _extend(old: Partition, found: Found, known: int, live: Mask) -> tuple[Mask | None, Mask | None]:
     """Write new rows behind the old ones, and late vectors into theirs; returns who is there and has one."""
     room, start, end = old.room, old.rows, old.rows + len(found) - known
     room.numbers[:, start:end] = found.numbers[:, known:]
@@ -344,7 +183,7 @@ def _extend(old: Partition, found: _Found, known: int, live: Mask) -> tuple[Mask
     return None if live.all() else np.concatenate((live, np.ones(end - start, dtype=np.bool_))), has_vector
 
 
-def _furnish(old: Partition | None, rows: Rows, found: _Found, *, lean: bool) -> tuple[Room, Mask | None]:
+def _furnish(old: Partition | None, rows: Rows, found: Found, *, lean: bool) -> tuple[Room, Mask | None]:
     """A new room with some rows of an old partition and everything found; returns also who has a vector."""
     kept, count = len(rows), len(rows) + len(found)
     capacity = count + count // 8 + 8  # a few copies of each row over the whole growth
@@ -370,7 +209,7 @@ def _furnish(old: Partition | None, rows: Rows, found: _Found, *, lean: bool) ->
             has_vector[mine] = True if old.has_vector is None else old.has_vector[rows]
         if old.matrix is not None:
             if dimension not in (0, old.matrix.shape[1]):
-                raise IntegrityError(_DAMAGED)
+                raise IntegrityError(DAMAGED)
             dimension = old.matrix.shape[1]
     if dimension:
         room.matrix = np.empty((capacity, dimension), dtype=np.float32)

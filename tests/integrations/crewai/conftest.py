@@ -24,7 +24,13 @@ if importlib.util.find_spec("crewai"):
         importlib.import_module("crewai")
 else:
     # If these tests are asked for, test_installed.py fails.
-    collect_ignore += ["test_memory.py", "test_runs.py", "test_storage.py", "test_tools.py"]
+    collect_ignore += [
+        "test_benchmark.py",
+        "test_memory.py",
+        "test_runs.py",
+        "test_storage.py",
+        "test_tools.py",
+    ]
 
 
 @pytest.fixture(autouse=True)

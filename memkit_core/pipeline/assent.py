@@ -237,7 +237,7 @@ class Said:
         asked = asked if clause is None else asked[: clause.start()]
         if is_second_person(asked):
             return False
-        whom = self._kin and not self._kin.isdisjoint(asked if self._chinese else _stems_of(asked))
+        whom = not self._kin.isdisjoint(asked if self._chinese else _stems_of(asked))
         whom = whom or any(_names(asked, one) for one in self._subjects)
         return whom and self._holds(_Part(asked, _stems_of(asked), ends=True))
 

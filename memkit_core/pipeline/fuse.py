@@ -217,7 +217,8 @@ class _Pool:
             }
             parts = [{name: column[place] for name, column in columns.items()} for place in range(len(rows))]
         units = [self.units[row] for row in rows]
-        return list(map(Ranked, repeat(self.space), units, scores, relevances, parts))
+        ranked = zip(units, scores, relevances, parts, strict=True)
+        return [Ranked(self.space, *one) for one in ranked]
 
 
 def _clip(values: NDArray[Any]) -> NDArray[Any]:

@@ -304,7 +304,7 @@ class Partition:
         sums = np.bincount(places, weights=counts, minlength=len(sizes) * number)
         there = np.flatnonzero(sums)
         terms, sessions = np.divmod(there, number)
-        held = np.bincount(terms, minlength=len(sizes)).tolist()
+        held: list[int] = np.bincount(terms, minlength=len(sizes)).tolist()
         idfs = [_idf(number, size) for size in held]
         often = sums[there]
         parts = np.repeat(idfs, held) * often * (K1 + 1) / (often + self.sessions.norms[sessions])

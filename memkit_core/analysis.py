@@ -51,7 +51,14 @@ _BARE_QUESTION: Final = re.compile(
     r" (?:i|you|he|she|it|we|they|there|my|your|his|her|our|their|the|this|that)\b[^.!\u3002\uff01\n]{3,200}",
     re.IGNORECASE,
 )
-_SENTENCE: Final = re.compile(r"[^.!?\u3002\uff01\uff1f\n]+[.!?\u3002\uff01\uff1f]*")
+#: A dot that ends no sentence: "example.com", "72.5", "z.B. so", "1. Mai", "Dr. Lee".
+DOT_INSIDE: Final = (
+    r"\.(?=[a-z\d])|(?<=\.\w)\.(?= [a-z])"
+    r"|(?<=\d)\. ?(?=Jan|Feb|M[äa]r|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez)"
+    r"|(?:(?<=\bDr)|(?<=\bMr)|(?<=\bMrs)|(?<=\bMs)|(?<=\bSt)|(?<=\bSr)|(?<=\bSra)|(?<=\bProf)|(?<=\bNo)"
+    r"|(?<=\bNr))\.(?= ?[A-Z\d])"
+)
+_SENTENCE: Final = re.compile(rf"(?:[^.!?\u3002\uff01\uff1f\n]|{DOT_INSIDE})+[.!?\u3002\uff01\uff1f]*")
 _SMALLTALK: Final = re.compile(
     r"(?:(?:(?:hi|hello|hey|hiya|hallo|hola|bye|goodbye)"
     # "Hi there", "Hello Sam!": whoever is greeted ends the sentence.

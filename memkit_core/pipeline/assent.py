@@ -12,78 +12,41 @@ from dataclasses import dataclass
 from typing import Final
 
 from .. import analysis
+from .asking import (
+    AHEAD,
+    AND,
+    BEFORE_NAMES,
+    CLAUSE,
+    CLEFT,
+    FIRST,
+    HAS,
+    IS,
+    KIN,
+    LIGHT,
+    MAY_I,
+    NAME,
+    OTHERS,
+    OWNED,
+    PARTS,
+    PREPOSITIONS,
+    PRONOUN,
+    SENTENCE,
+    TAG,
+    TAKES_UP,
+    THINKS,
+    TOPIC,
+    TOPICAL,
+    USER,
+    VERBS_ZH,
+    WISH,
+    WORD,
+    YOUR,
+)
 from .grounding.evidence import Claim
-from .grounding.replies import in_second_person, is_second_person, offers
+from .grounding.replies import asks_to_confirm, in_second_person, is_second_person, offers
 from .grounding.words import keys_in, stem, wide
 from .likeness import content as content_of
 
-_SENTENCE: Final = re.compile(r"[^.!?。！？\n]+[.!?。！？]*")
-#: Whatever stands between the parts of a sentence, pictures and dashes among it.
-_PARTS: Final = re.compile(r"(?:\s[-–—]+\s|[^\w\s'’@/&%+$€.?¿-])+|(?=¿)")
-#: A part that begins so tells something beside, and what follows such a word is not what is asked.
-_CLAUSE: Final = re.compile(
-    r"\b(?:that|who|which|where|because|since|when|whether|if|as|now that"
-    r"|dass|ob|weil|wo|wenn|que|quien|quienes|donde|porque|si)\b",
-    re.IGNORECASE,
-)
-#: "Is it true that Lena moved?" and "Shall I forget that Lena moved?" ask what they take up.
-_TAKES_UP: Final = re.compile(
-    r"^\W*(?:so |and |also |und |y )?"
-    r"(?:is it (?:true|right|correct) that|stimmt es,? dass|¿?es (?:cierto|verdad) que"
-    r"|(?:(?:shall|should|can|may) i|(?:do|would) you (?:want|like) me to|soll ich(?: mir)?"
-    r"|¿?(?:quieres que)?)"
-    r" ?(?:note|remember|save|store|forget|delete|remove|merken|notieren|speichern|vergessen|l[öo]schen"
-    r"|guarde|guardo|anote|anoto|recuerde|olvide|olvido|borre|borro)"
-    r",? ?(?:down )?(?:that|where|what|dass|wo|que|donde))\b",
-    re.IGNORECASE,
-)
-_TAG: Final = re.compile(
-    r"\W*(?:(?:is (?:that|this|it)|am i) )?(?:(?:still )?(?:right|correct|true|the case))"
-    r"|\W*(?:are|do|did|have|were|was|is|does|has|will|can)(?:n't)? (?:you|he|she|they|it|that)(?: not)?"
-    r"|\W*(?:no|yes|or|oder|ja|nicht|nicht wahr|richtig|korrekt|stimmt(?:'s| das)?|gell|verdad|cierto"
-    r"|correcto|habe ich das richtig verstanden|no es (?:así|cierto|verdad)|对吗|是吗|对吧|是吧|对不对|是不是"
-    r"|没错吧)",
-    re.IGNORECASE,
-)
-_OTHERS: Final = frozenset(
-    "she he they her his their er ella él ellos ellas su ihre ihr sein seine 他 她 他们 她们".split()
-)
-#: "Sie" in the middle of a German sentence is whoever is spoken to.
-_PRONOUN: Final = re.compile(
-    r"\b(?:[Ss]he|[Hh]e|[Tt]hey|sie|[Ee]r|[Ee]lla|[Éé]l|[Ee]llos|[Ee]llas)\b|(?:^|[.!?] )Sie\b|[他她]"
-)
-_USER: Final = frozenset(
-    "user users speaker i ich yo benutzer benutzerin nutzer nutzerin usuario usuaria".split()
-)
-#: Who belongs to somebody.
-_KIN: Final = re.compile(
-    r"\b(?:(?:grand|step)?(?:mother|father|son|daughter)s?|mom|mum|mama|mam[aá]|dad|papa|pap[aá]|parents?"
-    r"|sisters?|brothers?|siblings?|wife|husband|spouse|partner|fianc[eé]e?|girlfriend|boyfriend|friends?"
-    r"|uncle|aunt|cousins?|nephew|niece|child|children|kids?|boss|colleagues?|coworkers?|neighbou?rs?"
-    r"|roommates?|mutter|vater|eltern|schwester|bruder|geschwister|(?:ehe)?frau|(?:ehe)?mann|sohn|tochter"
-    r"|oma|opa|onkel|tante|freund(?:in)?|chef(?:in)?|kolleg(?:e|in)|nachbar(?:in)?|madre|padre|padres"
-    r"|herman[oa]s?|espos[oa]|marido|mujer|hij[oa]s?|abuel[oa]|t[ií][oa]|prim[oa]|amig[oa]s?|novi[oa]"
-    r"|jef[ea]|vecin[oa])\b|[妈爸母父姐妹哥弟妻夫儿]|女儿|朋友|老板|同事|邻居",
-    re.IGNORECASE,
-)
-_HAS: Final = frozenset("has have had is was are were hat hatte ist war tiene tenia es era".split())
-#: A name behind one of these is where something is, not who it is about.
-_PREPOSITIONS: Final = frozenset(
-    (
-        "in at to from near on of with for by since as after before until about into seit nach von aus bei "
-        "mit im am ab zu für en a de desde con para por hacia"
-    ).split()
-)
-#: "Is your home in Oslo?" asks where its reader lives.
-_YOUR: Final = re.compile(
-    r"\b(?:your|dein\w{0,2}|ihr\w{0,2}|tu|su)\s+(?:new |current |neue\w* |nuev[oa] )?(?:home|hometown"
-    r"|residence|city|town|country|address|employer|company|job|school|phone|number|birthday|name|wohnort|adresse"
-    r"|arbeitgeber|stadt|firma|casa|ciudad|direcci[oó]n|empresa|trabajo)\b",
-    re.IGNORECASE,
-)
-_VERBS_ZH: Final = re.compile(r"[住在搬去到来是有喜爱吃喝工做学养说会]")
-_NAME: Final = re.compile(r"[A-Z][^\W\d_]+(?: [A-Z][^\W\d_]+)*")
-_WORD: Final = re.compile(r"@?\w[\w'’-]*")
 #: Words of a part that does no more than call somebody.
 _CALL: Final = 4
 _HEAD: Final = 5
@@ -124,20 +87,18 @@ class Said:
         self._claim = claim
         self._chinese = claim.language == "zh" or any(token.wide for token in claim.tokens)
         self._kin = _kin_of(claim.text, chinese=self._chinese)
+        self._owned = bool(OWNED.match(claim.text)) and not self._kin
         self._subjects = _subjects_of(claim.text, _names_in(speakers), chinese=self._chinese)
         subjects = {stem(key) for one in self._subjects for key in keys_in(one)}
         self._content = content_of(claim) - names - self._kin
         if self._chinese:
             self._content = frozenset(word for word in self._content if wide(word)) - set("".join(self._kin))
-        self._names = names - subjects - _USER
+        self._names = names - subjects - USER
         own = _names_in(speakers)
         self._others = _names_in(others) - own
         #: Whoever answers is known by a name, not by an id: who is called by another one is somebody else.
-        self._named = any(_NAME.fullmatch(speaker) for speaker in speakers)
-        self._sentences = [
-            [_parts_of(found[0], self._subjects) for found in _SENTENCE.finditer(question)]
-            for question in questions
-        ]
+        self._named = any(NAME.fullmatch(speaker) for speaker in speakers)
+        self._sentences = [_sentences_of(question, self._subjects) for question in questions]
         self._questions = questions
 
     def confirmed(self) -> bool:
@@ -157,7 +118,7 @@ class Said:
             whom = not self._kin.isdisjoint(text if self._chinese else stems)
         else:
             whom = not self._subjects or any(_names(text, one) for one in self._subjects)
-        if not whom and _PRONOUN.search(text) is None:
+        if not whom and PRONOUN.search(text) is None:
             return False
         if self._chinese:
             return 2 * len(set(self._claim.text) & set(text)) > len(set(self._claim.text))
@@ -183,7 +144,7 @@ class Said:
         return any(self._is_of_others(question) for question in self._questions)
 
     def _is_of_others(self, question: str) -> bool:
-        if self._kin or any(one.casefold() in _OTHERS for one in self._subjects):
+        if self._kin or any(one.casefold() in OTHERS for one in self._subjects):
             return True
         if any(one.casefold() in self._others for one in self._subjects):
             return True
@@ -195,18 +156,23 @@ class Said:
 
     def _asks(self, number: int) -> bool:
         sentences, question = self._sentences[number], self._questions[number]
-        if any(_TAKES_UP.match(part.text) and self._holds(part) for parts in sentences for part in parts):
+        if any(TAKES_UP.match(part.text) and self._holds(part) for parts in sentences for part in parts):
             return True
         if self._is_of_others(question):
             if any(self._is_present(question, one) for one in self._subjects):
                 return False  # nobody answers for somebody else who is there
-            return any(self._asks_of_others(part) for parts in sentences for part in parts)
+            return any(
+                self._asks_of_others(part, parts[place - 1] if place else None)
+                for parts in sentences
+                if not any(MAY_I.match(one.text) and not TAKES_UP.match(one.text) for one in parts)
+                for place, part in enumerate(parts)
+            )
         if any(self._asks_reader(parts) for parts in sentences):
             return True
         if any(self._holds(part) for parts in sentences for part in parts) and self._content:
             return False
         return any(
-            _YOUR.search(part.text) is not None and self._holds_names(part)
+            YOUR.search(part.text) is not None and self._holds_names(part)
             for parts in sentences
             for part in parts
         )
@@ -215,37 +181,63 @@ class Said:
         """Whether a sentence speaks of its reader where it holds what the fact says."""
         goes_on = False  # "You live in Oslo, work at SAP": the later parts are about the same
         for place, part in enumerate(parts):
-            clause = _CLAUSE.match(part.text.lstrip(" ¿")) is not None
-            kin = _KIN.search(part.text)
+            clause = CLAUSE.match(part.text.lstrip(" ¿")) is not None
+            kin = KIN.search(part.text)
             before = part.text if kin is None or self._chinese else part.text[: kin.start()]
             person = is_second_person(before)
             tag = parts[place + 1].text if place + 1 < len(parts) else ""
             second = person or (kin is None and in_second_person(part.text))
-            second = second or (_TAG.fullmatch(tag) is not None and in_second_person(tag))
-            on = goes_on and kin is None and not clause and _PRONOUN.search(part.text) is None
-            if (second or on) and self._holds(part) and not offers(part.text):
+            second = second or (TAG.fullmatch(tag) is not None and in_second_person(tag))
+            on = goes_on and kin is None and not clause and PRONOUN.search(part.text) is None
+            wishes = not WISH.isdisjoint(self._content)
+            if (
+                (second or on)
+                and self._ends(part)
+                and self._holds(part)
+                and (wishes or not offers(part.text))
+            ):
                 return True
             goes_on = goes_on or (person and not clause)
         return False
 
-    def _asks_of_others(self, part: _Part) -> bool:
+    def _asks_of_others(self, part: _Part, before: _Part | None) -> bool:
         """Whether a part asks what the fact says of somebody else, and nothing beside it."""
         if not part.ends or offers(part.text):
             return False
-        asked = _TAKES_UP.sub("", part.text)
-        clause = _CLAUSE.search(asked)
+        asked = CLEFT.sub(" ", TAKES_UP.sub("", part.text))
+        if before is not None and TOPIC.fullmatch(before.text) and PRONOUN.search(TOPICAL.sub("er", asked)):
+            asked = f"{before.text} {asked}"
+        clause = CLAUSE.search(asked)
         asked = asked if clause is None else asked[: clause.start()]
-        if is_second_person(asked):
+        if is_second_person(asked) or (FIRST.search(asked) and not THINKS.search(asked)):
+            return False
+        if asked == part.text and not self._chinese and not self._early(asked):
+            return False
+        if self._chinese and re.match("可以|能|要|需要", asked):
             return False
         whom = not self._kin.isdisjoint(asked if self._chinese else _stems_of(asked))
         whom = whom or any(_names(asked, one) for one in self._subjects)
         return whom and self._holds(_Part(asked, _stems_of(asked), ends=True))
 
+    def _early(self, asked: str) -> bool:
+        """Whether whom the fact is about stands where a question has whom it is about."""
+        return any(self._heads(one) for one in AND.split(asked))
+
+    def _heads(self, text: str) -> bool:
+        words = text.split()[: AHEAD + 1]
+        for place, word in enumerate(words):
+            if not self._kin.isdisjoint(_stems_of(word)) or any(_names(word, one) for one in self._subjects):
+                return "to" not in words[:place]
+        return False
+
+    def _ends(self, part: _Part) -> bool:
+        return part.ends or not self._owned
+
     def _holds(self, part: _Part) -> bool:
         """Whether a part says something of what the fact says."""
         if self._chinese:
             return 2 * len(self._content & set(part.text)) >= len(self._content)
-        if not self._content:
+        if not self._content or (self._content <= LIGHT and self._names and IS.search(part.text)):
             return self._holds_names(part)
         return any(_akin(one, other) for one in self._content for other in part.stems)
 
@@ -274,14 +266,14 @@ def _names_in(speakers: Collection[str]) -> frozenset[str]:
 def _kin_of(text: str, *, chinese: bool) -> frozenset[str]:
     """Who of somebody's a fact is about, as stems; of Chinese characters."""
     if chinese:
-        verb = _VERBS_ZH.search(text)
-        found = _KIN.findall(text[: verb.start()] if verb is not None else text[:_HEAD])
+        verb = VERBS_ZH.search(text)
+        found = KIN.findall(text[: verb.start()] if verb is not None else text[:_HEAD])
         return frozenset("".join(found))
     head = [word.casefold() for word in re.findall(r"\w+", text)[: _HEAD + 1]]
     for place, word in enumerate(head):
-        if word in _HAS:
+        if word in HAS:
             return frozenset()
-        if _KIN.fullmatch(word):
+        if KIN.fullmatch(word):
             return frozenset({stem(word), *map(stem, keys_in(word))})
         if place >= _HEAD:
             break
@@ -293,14 +285,16 @@ def _subjects_of(text: str, speakers: Collection[str], *, chinese: bool) -> tupl
     if chinese:
         return _subjects_zh(text)
     before = ""
-    for place, found in enumerate(_WORD.finditer(text)):
+    for place, found in enumerate(WORD.finditer(text)):
         word = re.sub(r"['’]s$", "", found[0])
         key = word.casefold()
-        if key in _OTHERS and not place:
+        if key in OTHERS and not place:
             return (word,)
-        if key in _USER or key in speakers or (key[-1:] == "s" and key[:-1] in speakers):
+        if key in USER or key in speakers or (key[-1:] == "s" and key[:-1] in speakers):
             return ()
-        name = word[:1].isupper() and key not in _PREPOSITIONS and before not in _PREPOSITIONS
+        name = word[:1].isupper() and key not in PREPOSITIONS and before not in PREPOSITIONS
+        if key in BEFORE_NAMES:
+            continue
         if name and (analysis.query_terms(word) or not place):
             return (word,) if analysis.query_terms(word) else ()
         before = key
@@ -309,9 +303,9 @@ def _subjects_of(text: str, speakers: Collection[str], *, chinese: bool) -> tupl
 
 def _subjects_zh(text: str) -> tuple[str, ...]:
     """Whatever two characters stand before the verb, and names in letters."""
-    verb = _VERBS_ZH.search(text)
+    verb = VERBS_ZH.search(text)
     head = text[: verb.start()] if verb is not None else text[:_HEAD]
-    if text[:1] in _OTHERS:
+    if text[:1] in OTHERS:
         return (text[:1],)
     if head.startswith(("用户", "我", "你", "您")) or not head:
         return ()
@@ -327,23 +321,29 @@ def _names(text: str, name: str) -> bool:
 
 def _calls(question: str, name: str) -> bool:
     """Whether a question is put to somebody of this name."""
-    for sentence in _SENTENCE.finditer(question):
-        for part in _PARTS.split(sentence[0]):
+    for sentence in SENTENCE.finditer(question):
+        for part in PARTS.split(sentence[0]):
             text = part.strip(" .?!。？！¿")
             if f"@{name}" in text or (wide(name) and text.endswith(name)):
                 return True
             found = re.search(rf"(?:^|(?P<before>\w+)\s+|\W){re.escape(name)}(?: [A-Z]\w+)?$", text)
-            if wide(name) or found is None or (found["before"] or "").casefold() in _PREPOSITIONS:
+            if wide(name) or found is None or (found["before"] or "").casefold() in PREPOSITIONS:
                 continue
             if len(text.split()) <= _CALL or is_second_person(text):
                 return True
     return False
 
 
-def _parts_of(sentence: str, subjects: Sequence[str]) -> list[_Part]:
+def _sentences_of(question: str, subjects: Sequence[str]) -> list[list[_Part]]:
+    texts = [found[0] for found in SENTENCE.finditer(question)]
+    after = [*texts[1:], ""]
+    return [_parts_of(one, subjects, asks_to_confirm(then)) for one, then in zip(texts, after, strict=True)]
+
+
+def _parts_of(sentence: str, subjects: Sequence[str], confirmed: bool) -> list[_Part]:
     """The parts of a sentence up to its marks; a tag asks what is before it."""
-    texts = [part for part in _PARTS.split(sentence) if part and part.strip(" .?!。？！")]
-    asks = "?" in sentence or "？" in sentence or sentence.rstrip().endswith(("吗", "呢"))
+    texts = [part for part in PARTS.split(sentence) if part and part.strip(" .?!。？！")]
+    asks = confirmed or "?" in sentence or "？" in sentence or sentence.rstrip().endswith(("吗", "呢"))
     if "¿" in sentence:  # a Spanish verb tells the person, and needs no mark before it
         texts = [text if "¿" in text else f"¿{text.strip()}" for text in texts]
     parts: list[_Part] = []
@@ -351,5 +351,5 @@ def _parts_of(sentence: str, subjects: Sequence[str]) -> list[_Part]:
     for text in reversed(texts):
         parts.append(_Part(text.strip(" .!?。！？"), _stems_of(text), ends))
         called = any(text.strip(" .?!。？！").endswith(one) for one in subjects) and len(text.split()) <= 2
-        ends = ends and (called or _TAG.fullmatch(text.strip(" .?!。？！¿")) is not None)
+        ends = ends and (called or TAG.fullmatch(text.strip(" .?!。？！¿")) is not None)
     return parts[::-1]

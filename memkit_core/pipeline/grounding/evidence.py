@@ -40,7 +40,7 @@ _SEEKS: Final = frozenset(
         "wo woher wohin wann wer wen wem wessen was welche welcher welches welchen wie warum womit wofur"
     ).split()
 )
-_SENTENCE: Final = re.compile(r"[^.!?\n\u3002]+[.!?\n\u3002]*")
+_SENTENCE: Final = re.compile(rf"(?:[^.!?\n\u3002]|{analysis.DOT_INSIDE})+[.!?\n\u3002]*")
 #: What a question takes for granted: "As you live in Rome, shall I book?".
 _GRANTED: Final = re.compile(
     r"(?:^\W?|, ?)(?:(?:as|since|because|now that|given that|weil|ya que|como)\b ?|既然|因为)([^,?]{1,200})",
@@ -214,7 +214,8 @@ class Reading:
             for one, following in zip(sentences, [*sentences[1:], ""], strict=True)
             if "?" not in one and not asks_to_confirm(following)
         ]
-        return frozenset(analysis.unit_terms(" ".join(stated)))
+        asked = " ".join(one for one in sentences if "?" in one)
+        return frozenset(analysis.unit_terms(" ".join(stated))).difference(analysis.unit_terms(asked))
 
     @lazy
     def granted(self) -> frozenset[str]:

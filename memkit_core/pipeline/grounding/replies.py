@@ -24,8 +24,9 @@ def reply_polarity(found: Sequence[Token]) -> bool | None:
 
 
 _FILLERS: Final = (
-    r"(?:(?:(?:oh|ah|well|um|uh|hm+|mhm|hi|hello|hey|ok(?:ay)?|thank you|thanks(?: for asking)?|pues|bueno"
-    r"|vale|hola|ach|na|hallo|danke)(?![\w'-])|哦|啊|嗯|谢谢)[ ,.!，。！]*){0,3}"
+    r"(?:(?:(?:oh|ah|(?:ha){2,}|lol|well|um|uh|hm+|mhm|hi|hello|hey|ok(?:ay)?|thank you"
+    r"|thanks(?: for asking)?|pues|bueno|vale"
+    r"|hola|ach|na|hallo|danke)(?![\w'-])|哦|啊|嗯|谢谢)[ ,.!，。！]*){0,3}"
 )
 #: A word that may begin any sentence answers only if it stands by itself: "Right.", not "right now".
 _ENDS: Final = r"(?=\s*(?:$|[,.;:!)\n、。]))"
@@ -35,7 +36,7 @@ _AFFIRMS: Final = re.compile(
     r"|(?:sure|of course|absolutely|definitely|certainly)"
     r"(?: (?:i|we) (?:do|am|are|did|have|was|were|will|can))?"
     r"|(?:that's|that is|you're|you are) (?:right|correct|true)"
-    r"|(?:i|we) (?:do|am|are|did|have|was|were|will|can)"
+    r"|(?:i|we|you|s?he|it|they) (?:do(?:es)?|am|is|are|did|have|has|was|were|will|can)"
     r"|si|claro(?: que s[ií])?|exacto|correcto|cierto|por supuesto|así es|eso es|es verdad"
     r"|uh-huh|aha|ok(?:ay)?|go ahead|please(?: do)?|you got it|that's me|i (?:guess|think|believe) so"
     r"|vale|aj[aá]|efectivamente|dale|adelante|por favor|jo|bitte(?: ja)?|mach das|gern(?:e)?|einverstanden"
@@ -49,7 +50,7 @@ _REFUSES: Final = re.compile(
 )
 #: "You", as who does something.
 _SUBJECT: Final = (
-    r"\b(?i:you|du|t[úu](?= \w+[aeiáé]s\b)|tú|usted|eres|vos)\b|(?<=\w )Sie\b|^\W*Sie(?= \w+en\b)"
+    r"\b(?i:you|du|t[úu](?= \w+[aeiáé]s\b)|tú|usted|eres|vos)\b|(?<=\w )Sie\b|^\W*Sie(?= (?:\w+en|sind)\b)"
     # Spanish verbs need no pronoun: "vives", "mudaste", "tenés".
     r"|¿(?i:(?:y|no|ya|todav[ií]a|a[úu]n|ahora|entonces|pero|tambi[eé]n|actualmente|as[ií] que"
     r"|es cierto que|te|se) ){0,3}(?i:\w{2,}(?:[aeiáéí]s|[ai]ste)|vas|has|das)\b"
@@ -67,7 +68,8 @@ _OFFERS: Final = re.compile(
     re.IGNORECASE,
 )
 _NOTES: Final = re.compile(
-    r"\b(?:note|remember|save|store|forget|delete|remove|merken?|speicher[en]|vergessen|l[öo]schen"
+    r"\b(?:note|remember|keep in mind|bear in mind|make a note|write down|save|store|forget|delete|remove"
+    r"|merken?|speicher[en]|vergessen|l[öo]schen"
     r"|guarde|anote|recuerde|olvide|borre)\b|记|忘|¿(?:guardo|anoto|olvido|borro)",
     re.IGNORECASE,
 )
@@ -75,23 +77,28 @@ _NOTES: Final = re.compile(
 _AGAIN: Final = 4
 
 
+#: "Still there, yes.": a yes at the end of a short answer.
+_LATE: Final = re.compile(r"[^,.?!;\n]{1,40}, (?:yes|yeah|yep|yup|ja|sí)[ .!]*$")
+
+
 def affirms(reply: str, question: str) -> bool:
     """Whether a text in normal form begins with a plain yes; "Find the right film" does not.
 
     In Chinese, a yes is also a word of the question that is said again: "吃" to "你吃肉吗?".
     """
-    if _AFFIRMS.match(reply.casefold()) is not None:
+    if _AFFIRMS.match(reply.casefold()) is not None or _LATE.match(reply.casefold()) is not None:
         return True
-    said = reply.strip(" .!~。的啊呀")
+    said = re.split("[,，。!！;；]", reply, maxsplit=1)[0].strip(" .!~。的了啊呀")
     again = 0 < len(said) <= _AGAIN and wide(said) and said in question and "还是" not in question
     return again and not may_deny(said, ())
 
 
 _CONFIRM: Final = re.compile(
     r"\W*(?:did i (?:get|understand) (?:that|this|it|you) (?:right|correctly)"
-    r"|is (?:that|this|it)(?: information)? (?:still )?(?:right|correct|true|accurate|the case)"
+    r"|(?:(?:is(?:n't)?|was) (?:that|this|it|all that)(?: information)? )?(?:still |all )?"
+    r"(?:so|right|correct|true|accurate|the case)(?: now)?|am i (?:right|correct|wrong)"
     r"|(?:shall|should) i (?:remember|note|save|store|keep) (?:that|this|it)|right|correct"
-    r"|stimmt (?:das|es)|ist das (?:so )?(?:richtig|korrekt)"
+    r"|stimmt (?:das|es)(?: so| noch)?|ist das (?:so )?(?:richtig|korrekt)"
     r"|soll ich (?:mir )?das (?:merken|notieren|speichern)"
     r"|es correcto|es as[ií]|lo (?:guardo|anoto|recuerdo)|对吗|是吗|对吧|要我记住吗)\W*",
     re.IGNORECASE,

@@ -296,17 +296,19 @@ def test_a_yes_to_what_is_said_of_others_is_told_from_an_answer(
     assert Voices(said(("assistant", question), ("user", answer))).assented(fact, [1]) is assented
 
 
-def answers() -> list[tuple[str, str, str, str]]:
-    lines = (Path(__file__).parent / "yes.txt").read_text(encoding="utf-8").splitlines()
+def answers(name: str) -> list[tuple[str, str, str, str]]:
+    lines = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
     rows = [line.split(" | ") for line in lines if not line.startswith("#")]
     return [(sign, question, answer.replace("\\n", "\n"), fact) for sign, question, answer, fact in rows]
 
 
-@pytest.mark.parametrize(("sign", "question", "answer", "fact"), answers())
+@pytest.mark.parametrize(
+    ("sign", "question", "answer", "fact"), [*answers("yes.txt"), *answers("yes_fresh.txt")]
+)
 def test_a_yes_confirms_what_was_asked(sign: str, question: str, answer: str, fact: str) -> None:
     voices = Voices(said(("assistant", question), ("user", answer)))
     counts = voices.origin(fact, [1]) == "user" and not voices.assented(fact, [1])
-    assert counts is (sign == "+")
+    assert counts is ((sign[0] == "+") != sign.endswith("!"))
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,10 @@ DOT_INSIDE: Final = (
 )
 _SENTENCE: Final = re.compile(rf"(?:[^.!?\u3002\uff01\uff1f\n]|{DOT_INSIDE})+[.!?\u3002\uff01\uff1f]*")
 _SMALLTALK: Final = re.compile(
-    r"(?:(?:(?:hi|hello|hey|hiya|hallo|hola|bye|goodbye)"
+    r"(?:(?:(?:hi|hello|hey|hiya|hallo|hola)"
     # "Hi there", "Hello Sam!": whoever is greeted ends the sentence.
     r"(?: (?:there|again|all|everyone|everybody|zusammen|a todos"
-    r"|(?!h(?:i|ello|ey|ola|allo)\b)[^\W\d_]{2,20}))?"
+    r"|(?-i:(?!H(?:i|ello|ey|ola|allo)\b)[A-ZÀ-Þ][^\W\d_]{1,19})))?"
     r"(?=\s*(?:[,.!\u3002\uff0c\uff01]|$))"
     r"|hi|hello|hey|hiya|good (?:morning|afternoon|evening|night)"
     r"|thanks?(?: you)?(?: (?:so|very) much| a lot)?"

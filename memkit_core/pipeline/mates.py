@@ -116,12 +116,21 @@ def _told(
         for d in valid
         if d.operation == "NONE" and d.target is not None and operations[d.fact] == ["ADD"]
     }
-    twice = {fact: other for fact, other in twice.items() if fact not in heirs | retracting}
+    said = {d.fact: max(positions(facts[d.fact], messages), default=0) for d in valid}
+    ended = {earlier[d.target]: said[d.fact] for d in ending if d.target is not None}
+    twice = {
+        fact: other
+        for fact, other in twice.items()
+        # What was ended before it was said again is new.
+        if fact not in heirs | retracting and ended.get(other, said[fact]) >= said[fact]
+    }
     ends: dict[int, tuple[Micros, str | int | None]] = {}
     since: dict[int, Micros] = {}
-    for decision in ending:
+    for decision in sorted(ending, key=lambda one: said[one.fact]):
         assert decision.target is not None
         begins = _since(facts[decision.fact], messages, told.memories[decision.target])
+        # What it ends may begin later than it says itself, behind what that one ends.
+        begins = max(begins, since.get(earlier[decision.target], begins - 1) + 1)
         since[decision.fact] = max(begins, since.get(decision.fact, begins))
     for decision in ending:
         assert decision.target is not None
@@ -207,6 +216,7 @@ class _Kin:
         self._facts = facts
         self._messages = messages
         self._vectors = vectors
+        self._most = services.policies.decisions.candidates_per_fact
         self._same = None if services.embedder is None else services.embedder.scale.same
         self._claims: dict[int, Claim] = {}
 
@@ -225,8 +235,8 @@ class _Kin:
                 and self._comparable(number, other)
                 and self._alike(number, other, words[number], words[other])
             ]
-            if row:
-                kin[number] = row
+            if row:  # the latest ones: each is a candidate in the call
+                kin[number] = row[-self._most :]
         return kin
 
     def _comparable(self, number: int, other: int) -> bool:

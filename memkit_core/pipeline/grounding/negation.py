@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from .words import Token, fold, stem
@@ -175,20 +175,12 @@ def clauses_of(text: str, found: Sequence[Token]) -> list[Clause]:
             if not short or last_mark not in (",", "\u3001", "\uff0c"):
                 carried = frozenset()
             clause, carried = _clause(part, harmless, carried, asks)
-            if clauses and _takes_back(part, clause):
-                clauses[-1] = replace(clauses[-1], soft=True)
             clauses.append(clause)
         last_mark = token.text if token is not None else ""
         begin = place + 1 if token is not None and token.text in _CLAUSES else place
         if token is not None and token.key in _TURNS:
             begin = place + 1
     return clauses
-
-
-def _takes_back(part: Sequence[Token], clause: Clause) -> bool:
-    """Whether a clause says no to the one before and nothing else: "(that I like tea), I do not"."""
-    keys = [token.key for token in part]
-    return not clause.words and keys[0] in ("i", "we") and may_deny("", keys)
 
 
 def _same_length(text: str) -> str:
@@ -258,7 +250,8 @@ def _predicate(member: Sequence[Token]) -> bool:
         return own > 0
     if keys[0] in _PHRASES and own <= _PHRASE_WORDS and _PREDICATES.isdisjoint(keys):
         return False
-    return own > 1
+    # "high blood pressure" has no verb; what has one goes on with "in", "a" or the like.
+    return own > 1 and not _PHRASES.isdisjoint(keys[1:])
 
 
 def _denies_all(member: Sequence[Token], harmless: set[int]) -> bool:

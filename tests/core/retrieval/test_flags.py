@@ -24,6 +24,8 @@ from memkit_core.types import FLAG_ASKS, FLAG_QUESTION, FLAG_SMALLTALK
         ("Hallo zusammen", FLAG_SMALLTALK),
         ("Buenas tardes", FLAG_SMALLTALK),
         ("早上好", FLAG_SMALLTALK),
+        ("Goodbye alcohol!", 0),
+        ("Hello retirement!", 0),
         ("Hi Sam, I sold the boat", 0),
         ("Hi I sold the boat", 0),
         ("Hello Kitty is my favourite", 0),

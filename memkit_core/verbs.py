@@ -24,7 +24,7 @@ from .hooks import needs_loop
 from .moments import known_point, points_of
 from .pipeline.account import Account
 from .pipeline.add import accept, add
-from .pipeline.commit import Options, changed, write
+from .pipeline.commit import write
 from .pipeline.context import context
 from .pipeline.embed import embed
 from .pipeline.flush import flush
@@ -33,6 +33,7 @@ from .pipeline.ingest import parse_messages, parse_metadata
 from .pipeline.joint import tokens_of
 from .pipeline.outcome import AddRequest, Mode, pending, replayed
 from .pipeline.parts import ContentReader
+from .pipeline.planned import Options, changed
 from .pipeline.procedural import check_memory_type
 from .pipeline.runs import RunReader
 from .pipeline.search import AskedFor, left_out, search

@@ -9,7 +9,7 @@ from ..protocols import ChangeSet, NewBatch, Runtime, StoredBatch
 from ..results import AddResult
 from ..types import Decision
 from .account import Account
-from .commit import Batch, plan_commit, write
+from .commit import plan_commit, write
 from .embed import embed
 from .extract import raw_facts, verbatim_facts
 from .hooks import run_hooks
@@ -17,6 +17,7 @@ from .index import index_committed
 from .job import job_of
 from .outcome import AddRequest, Outcome, message_vectors, replayed
 from .parts import own_text
+from .planned import Batch
 from .services import Services
 from .settle import settle_within
 from .trust import screen

@@ -18,9 +18,9 @@ from ..policies import KINDS
 from ..protocols import AddMemory, AmendMemory, Change, CiteMemory, RetireMemory, Runtime, UpdateMemory
 from ..results import Rejection, StageFailure
 from ..types import MemoryRecord, Micros, check_text, parse_time, to_datetime
-from .commit import Batch, Plan
 from .embed import embed
 from .ingest import parse_metadata
+from .planned import Batch, Plan
 from .services import Services
 from .vetoes import left_of, without_vetoed
 

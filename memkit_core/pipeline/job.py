@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..types import Message, MessageRecord
-from .commit import Options
+from .planned import Options
 
 
 def job_of(options: Options, prompt: str | None, messages: Sequence[Message]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from .. import analysis
 from ..protocols import AmendMemory, RetireMemory
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Micros, Scope
-from .commit import Cuts, no_cuts
 from .known import is_narrower
+from .planned import Cuts, no_cuts
 from .vetoes import cuts_of
 
 #: Why a fact is stored as one of the past.

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from ..protocols import CommitReceipt, ItemPut, StoredBatch
 from ..results import AddResult, Rejection, StageFailure
 from ..types import Message, Micros, Scope, Usage
-from .commit import Options, Plan
 from .embed import Embedded
+from .planned import Options, Plan
 
 Mode = Literal["llm", "verbatim", "raw"]
 

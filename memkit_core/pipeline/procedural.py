@@ -15,10 +15,11 @@ from ..protocols import AddMemory, ChangeSet, Completion, Query, StoredBatch, Up
 from ..results import AddResult, StageFailure
 from ..types import MAX_TEXT_CHARS, Decision, MemoryRecord, MessageRecord, Operation, Scope, Usage
 from .account import Account
-from .commit import PROCEDURAL, Plan, write
+from .commit import write
 from .embed import Embedded, embed
 from .index import index_committed
 from .outcome import AddRequest, Outcome, message_ids, message_vectors
+from .planned import PROCEDURAL, Plan
 from .runs import told_again, turn_of
 from .services import Services
 from .trail import Step, cut_overview, head, overview_text, steps_of, trail

@@ -11,8 +11,8 @@ from .. import analysis
 from ..errors import StorageError
 from ..protocols import Candidates, Query, Runtime, SearchRequest
 from ..types import Fact, MemoryRecord, Scope
-from .commit import PROCEDURAL
 from .known import is_narrower
+from .planned import PROCEDURAL
 from .services import Services
 from .trust import TRUSTED, hides_untrusted, trust_of
 

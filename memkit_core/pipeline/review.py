@@ -8,10 +8,10 @@ from ..errors import UsageError
 from ..protocols import Change, ChangeSet, Query, RetireMemory, Runtime, UpdateMemory
 from ..results import MemoryChange
 from ..types import Fact, MemoryRecord, Micros, Scope
-from .commit import changed
 from .index import index_committed
 from .line import Slotted
 from .moments import is_constant
+from .planned import changed
 from .services import Services
 from .slots import counting, settle_slots
 from .trust import TRUSTED

@@ -14,7 +14,7 @@ from ..results import AddResult, Rejection, StageFailure
 from ..types import Decision, Fact, Micros
 from .account import Account
 from .allowance import Allowance
-from .commit import PROCEDURAL, Batch, plan_commit, update_texts, write
+from .commit import plan_commit, update_texts, write
 from .decide import decide
 from .earlier import earlier_messages
 from .embed import Embedded, embed
@@ -30,6 +30,7 @@ from .line import Slotted
 from .mates import among_mates
 from .moments import without_plans
 from .outcome import AddRequest, Outcome, message_vectors, pending, replayed
+from .planned import PROCEDURAL, Batch
 from .procedural import record_run
 from .recall import Recalled, SmallScope, recall
 from .services import Services

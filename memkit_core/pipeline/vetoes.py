@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..protocols import AddMemory, AmendMemory, Change, CiteMemory, RetireMemory, UpdateMemory
 from ..types import Decision, MemoryRecord, Micros
-from .commit import Cuts, Plan
+from .planned import Cuts, Plan
 
 
 def cuts_of(versions: Iterable[MemoryRecord], begun: Iterable[tuple[Micros, int]]) -> Cuts:

@@ -19,6 +19,7 @@ from ..protocols import (
 )
 from ..types import Decision, Fact, MemoryRecord, Micros
 from .account import Account
+from .anew import in_turn
 from .known import is_narrower, said_again, slot_left
 from .moments import SKEW, begins_beside, holds_from, positions
 from .planned import Batch, Cuts, Plan
@@ -33,6 +34,8 @@ def plan_commit(
     *,
     skip_duplicates: bool,
     until: Mapping[int, tuple[Micros, str | int | None]] = MappingProxyType({}),
+    since: Mapping[int, Micros] = MappingProxyType({}),
+    twice: Mapping[int, int] = MappingProxyType({}),
     corrections: Sequence[AmendMemory | RetireMemory] = (),
     cuts: Cuts = MappingProxyType({}),
 ) -> Plan:
@@ -41,28 +44,26 @@ def plan_commit(
     Args:
         until, corrections, cuts: See ``Slotted``. Corrections come last, when an update has closed what
             they correct.
+        since: When facts begin that others of the batch end with. ``twice``: See ``Mated``.
     """
     changes: list[Change] = []
-    outcomes: list[int | None] = []
-    batch = replace(batch, since={heir: end for end, heir in until.values() if isinstance(heir, int)})
+    outcomes: list[int | None] = [None] * len(decisions)
+    batch = replace(batch, since=since, also=_also(decisions, until, twice))
     heirs = _heirs(batch, decisions, memories)
-    changing = {correction.memory_id for correction in corrections} | {
-        memories[decision.target].memory_id
-        for decision in decisions
-        if decision.operation in ("UPDATE", "DELETE") and decision.target is not None
-    }
+    changing = _changing(decisions, memories, corrections)
     replaced: list[RetireMemory] = []
-    for decision in decisions:
+    for place in in_turn(decisions, batch.facts, batch.messages, memories):
+        decision = decisions[place]
         if decision.operation == "NONE":
             target = None if decision.target is None else memories[decision.target]
             told = () if target is None else _repeated(batch, decision, target, changing)
-            outcomes.append(len(changes) if len(told) > 1 else None)
+            outcomes[place] = len(changes) if len(told) > 1 else None
             changes += told
             continue
-        outcomes.append(len(changes))
+        outcomes[place] = len(changes)
         if decision.operation == "ADD":
             closed = until.get(decision.fact)
-            changes.append(_addition(batch, decision, closed, skip_duplicate=skip_duplicates and not closed))
+            changes.append(_addition(batch, decision, closed, skip_duplicate=skip_duplicates))
             continue
         assert decision.target is not None
         target = memories[decision.target]
@@ -84,11 +85,34 @@ def plan_commit(
         changes=tuple(changes),
         corrections=tuple(range(first, len(changes))),
         decisions=tuple(decisions),
-        outcomes=tuple(outcomes),
+        outcomes=_with_repeated(decisions, outcomes, twice),
         memories=tuple(memories),
         facts=tuple(batch.facts),
         cuts=cuts,
         followed={fact: heir for fact, (_, heir) in until.items() if isinstance(heir, int)},
+    )
+
+
+def _changing(
+    decisions: Sequence[Decision],
+    memories: Sequence[MemoryRecord],
+    corrections: Sequence[AmendMemory | RetireMemory],
+) -> set[str]:
+    return {correction.memory_id for correction in corrections} | {
+        memories[decision.target].memory_id
+        for decision in decisions
+        if decision.operation in ("UPDATE", "DELETE") and decision.target is not None
+    }
+
+
+def _with_repeated(
+    decisions: Sequence[Decision], outcomes: Sequence[int | None], twice: Mapping[int, int]
+) -> tuple[int | None, ...]:
+    """The outcomes, of which those that repeat another fact of the batch are what that one is written by."""
+    made = {d.fact: number for d, number in zip(decisions, outcomes, strict=True) if d.operation == "ADD"}
+    return tuple(
+        made[twice[d.fact]] if d.operation == "NONE" and d.fact in twice else number
+        for d, number in zip(decisions, outcomes, strict=True)
     )
 
 
@@ -97,10 +121,12 @@ def _addition(
 ) -> AddMemory:
     fact = batch.facts[decision.fact]
     valid_to, successor = closed or (None, None)
+    valid_from = batch.since.get(decision.fact, holds_from(fact, batch.messages))
+    text = decision.text or fact.text
     return AddMemory(
         memory_id=batch.new_ids[decision.fact],
         scope=batch.scope,
-        text=fact.text,
+        text=text,
         kind=fact.kind,
         memory_type=batch.options.memory_type,
         metadata=batch.options.metadata,
@@ -108,17 +134,17 @@ def _addition(
         origin=fact.origin,
         trust=trust_of(fact.origin, user_id=batch.scope.user_id),
         event_time=fact.event_time,
-        valid_from=batch.since.get(decision.fact, holds_from(fact, batch.messages)),
+        valid_from=valid_from,
         expires_at=batch.options.expires_at,
-        flags=analysis.text_flags(fact.text),
-        sources=_sources(batch, fact),
-        vector=batch.vectors.get(fact.text),
+        flags=analysis.text_flags(text),
+        sources=_sources(batch, decision.fact),
+        vector=batch.vectors.get(text),
         skip_duplicate=skip_duplicate,
         reason=decision.reason,
         slot=fact.slot,
         attributes=fact.attributes,
         support=fact.support,
-        valid_to=valid_to,
+        valid_to=None if valid_to is None else max(valid_to, valid_from),
         superseded_by=batch.new_ids[successor] if isinstance(successor, int) else successor,
     )
 
@@ -174,7 +200,7 @@ def _update(batch: Batch, decision: Decision, target: MemoryRecord) -> UpdateMem
         expires_at=batch.options.expires_at,
         lasting=batch.options.expires_at is None and target.expires_at is not None,
         flags=analysis.text_flags(text),
-        sources=_sources(batch, fact),
+        sources=_sources(batch, decision.fact),
         vector=batch.vectors.get(text),
         reason=decision.reason,
         origin=fact.origin,
@@ -189,7 +215,7 @@ def _repeated(
     batch: Batch, decision: Decision, target: MemoryRecord, changing: set[str]
 ) -> tuple[Change, ...]:
     """What a memory that is said again takes from it: maybe more than it had, and one more source."""
-    cited = CiteMemory(memory_id=target.memory_id, sources=_sources(batch, batch.facts[decision.fact]))
+    cited = CiteMemory(memory_id=target.memory_id, sources=_sources(batch, decision.fact))
     options = batch.options
     more = None
     if target.memory_id not in changing:
@@ -229,14 +255,32 @@ def _since(batch: Batch, number: int, target: MemoryRecord) -> Micros:
     return batch.since.get(number, since)
 
 
-def _sources(batch: Batch, fact: Fact) -> tuple[int, ...]:
-    return tuple(batch.units[position] for position in positions(fact, batch.messages))
+def _also(
+    decisions: Sequence[Decision],
+    until: Mapping[int, tuple[Micros, str | int | None]],
+    twice: Mapping[int, int],
+) -> Mapping[int, Sequence[int]]:
+    """For each fact the others that its memory rests on: what says the same, what is joined in its text."""
+    also: dict[int, list[int]] = {}
+    for number, first in twice.items():
+        also.setdefault(first, []).append(number)
+    joined = {d.fact for d in decisions if d.operation == "ADD" and d.text}
+    for number, (_, heir) in until.items():
+        if heir in joined and isinstance(heir, int):
+            also.setdefault(heir, []).append(number)
+    return also
 
 
-def update_texts(facts: Sequence[Fact], decisions: Sequence[Decision]) -> list[str]:
+def _sources(batch: Batch, number: int) -> tuple[int, ...]:
+    told = [batch.facts[fact] for fact in (number, *batch.also.get(number, ()))]
+    places = dict.fromkeys(place for fact in told for place in positions(fact, batch.messages))
+    return tuple(batch.units[place] for place in places)
+
+
+def written_texts(facts: Sequence[Fact], decisions: Sequence[Decision]) -> list[str]:
     """Texts that a decision wrote and no fact holds: they still need vectors."""
     known = {fact.text for fact in facts}
-    return [d.text for d in decisions if d.operation == "UPDATE" and d.text and d.text not in known]
+    return [d.text for d in decisions if d.text and d.text not in known]
 
 
 async def write(account: Account, services: Services, changes: ChangeSet) -> CommitReceipt:

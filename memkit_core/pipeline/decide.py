@@ -18,6 +18,7 @@ from ..protocols import Runtime
 from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope, clean_text
 from .allowance import Allowance
+from .anew import said_anew
 from .halving import in_halves
 from .known import is_narrower, lasts
 from .line import Slotted
@@ -92,7 +93,7 @@ async def decide(
     valid = check.run([decision for answer in answers for decision in answer.decisions], open_facts)
     decisions = sorted([*settled, *valid], key=lambda decision: decision.fact)
     return Decided(
-        decisions=tuple(decisions),
+        decisions=said_anew(decisions, facts, messages, recalled.memories, slotted),
         rejected=tuple(check.rejected),
         until=check.until,
     )
@@ -171,7 +172,7 @@ def _decision(item: prompt.ProposedDecision, facts: Sequence[int], memories: Seq
         fact=facts[item.fact] if 0 <= item.fact < len(facts) else -1,
         operation=item.op,
         target=_own(item.target, memories),
-        text=clean_text(item.text).strip() if item.text else None,
+        text=clean_text(item.text).strip() if item.text and item.op == "UPDATE" else None,
         reason=clean_text(item.reason).strip(),
         retract=item.retract,
     )

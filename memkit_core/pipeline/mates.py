@@ -8,7 +8,8 @@ the same rules as those.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from .. import analysis
@@ -17,16 +18,17 @@ from ..results import Rejection
 from ..types import Decision, Fact, MemoryRecord, Message, Micros, Scope
 from .allowance import Allowance
 from .decide import ask_about
-from .grounding.evidence import Claim
-from .known import beginning_terms, completes
-from .likeness import apart
+from .ground import sound_updates
+from .kin import Kin
 from .line import Slotted
-from .moments import SKEW, begins_beside, holds_from, positions
+from .moments import SKEW, begins_beside, holds_from
 from .proposals import Check
 from .recall import Recalled
 from .services import Services
 from .trust import trust_of
 
+#: Comparing so many facts with each other takes milliseconds.
+_MANY: Final = 40
 _SAID_TWICE: Final = "another message of the batch says it"
 
 
@@ -37,6 +39,8 @@ class Mated:
     Attributes:
         decisions: All decisions, of which some additions are NONE by now, or gone: what is taken back.
         until: For facts that others of the batch end: when, and by which fact (None: it was taken back).
+        since: When the facts begin that end others.
+        twice: For facts that say the same as an earlier one: which one.
         rejected: What was proposed and cannot be done.
     """
 
@@ -44,6 +48,8 @@ class Mated:
     until: Mapping[int, tuple[Micros, str | int | None]] = field(
         default_factory=dict[int, tuple[Micros, str | int | None]]
     )
+    since: Mapping[int, Micros] = field(default_factory=dict[int, Micros])
+    twice: Mapping[int, int] = field(default_factory=dict[int, int])
     rejected: tuple[Rejection, ...] = ()
 
 
@@ -69,104 +75,185 @@ async def among_mates(
     Raises:
         ModelError: The call failed or its answer could not be used. Nothing was changed.
     """
-    own: dict[int, list[str]] = {}
+    own: dict[int, list[Decision]] = {}
     for decision in decisions:
-        own.setdefault(decision.fact, []).append(decision.operation)
-    added = [number for number, done in own.items() if "ADD" in done and number not in settled]
-    kin = _Kin(services, facts, messages, vectors).of(added)
+        own.setdefault(decision.fact, []).append(decision)
+    added = [n for n, done in own.items() if any(d.operation == "ADD" for d in done) and n not in settled]
+    # What takes a memory back may take back as well what the batch has told of it.
+    asking = [n for n, done in own.items() if n in added or all(d.retract for d in done)]
+    found = Kin(
+        facts,
+        messages,
+        vectors,
+        most=services.policies.decisions.candidates_per_fact,
+        same=None if services.embedder is None else services.embedder.scale.same,
+    )
+    kin = (
+        found.of(asking, added) if len(asking) < _MANY else await rt.compute(partial(found.of, asking, added))
+    )
     if not kin:
         return Mated(decisions=tuple(decisions))
     earlier = sorted({number for row in kin.values() for number in row})
+    told = _as_recalled(facts, messages, kin, earlier, scope, expires_at)
+    answers = await ask_about(rt, services, facts, told, sorted(kin))
+    check = Check(facts, messages, told, Slotted(), allowance, expires_at, frozenset())
+    check.rejected += [rejection for answer in answers for rejection in answer.rejected]
+    # A fact between two others stands in both places: what a model says of it and itself means nothing.
+    proposed = [d for answer in answers for d in answer.decisions if not _of_itself(d, earlier)]
+    valid, unsound = sound_updates(services, facts, check.run(proposed, ()), told.memories, messages)
+    places = _Places(facts, messages, found, added, own)
+    for number in sorted({*added, *asking}, key=lambda one: (found.said[one], one)):
+        about = [(d, earlier[d.target]) for d in valid if d.fact == number and d.target is not None]
+        places.put(number, about)
+    places.put_before({fact: (end, int(memory_id)) for fact, (end, memory_id) in check.until.items()})
+    return Mated(
+        decisions=places.decided(decisions),
+        until=places.until,
+        since=places.since,
+        twice=places.twice,
+        rejected=(*check.rejected, *unsound),
+    )
+
+
+class _Places:
+    """Where facts stand in time beside each other: put there in the order in which they were said."""
+
+    def __init__(
+        self,
+        facts: Sequence[Fact],
+        messages: Sequence[Message],
+        kin: Kin,
+        added: Sequence[int],
+        own: Mapping[int, Sequence[Decision]],
+    ) -> None:
+        self._facts = facts
+        self._messages = messages
+        self._kin = kin
+        self._own = own
+        self._standing: dict[bytes, list[int]] = {}
+        self._added = frozenset(added)
+        self._gone: set[int] = set()
+        self._texts: dict[int, str] = {}
+        self.until: dict[int, tuple[Micros, str | int | None]] = {}
+        self.since: dict[int, Micros] = {}
+        self.twice: dict[int, int] = {}
+
+    def put(self, number: int, about: Sequence[tuple[Decision, int]]) -> None:
+        """Find the place of a fact.
+
+        Args:
+            about: The valid decisions about it, each with the earlier fact that it names.
+        """
+        ending = [(d, self._root(other)) for d, other in about if d.operation in ("UPDATE", "DELETE")]
+        if ending:
+            self._end(number, ending)
+            return
+        alone = [d.operation for d in self._own[number]] == ["ADD"]
+        named = (self._root(other) for d, other in about if d.operation == "NONE")
+        same = (other for other in self._standing_like(number))
+        if alone and (first := next((one for one in (*named, *same) if self._stands(one)), None)) is not None:
+            self.twice[number] = first
+            return
+        self._stand(number)
+
+    def put_before(self, late: Mapping[int, tuple[Micros, int]]) -> None:
+        """End facts where others begin that were said of a later time."""
+        for number, (end, other) in late.items():
+            following = self._root(other)
+            if number not in self._added or number in self.twice or following in (number, *self._gone):
+                continue
+            end = max(self.since.get(following, end), self._begun(number))
+            if number not in self.until or end < self.until[number][0]:
+                self.until[number] = end, following
+
+    def decided(self, decisions: Sequence[Decision]) -> tuple[Decision, ...]:
+        """All decisions as they stand now."""
+        kept: list[Decision] = []
+        for decision in decisions:
+            number = decision.fact
+            if (
+                decision.operation != "ADD"
+                or number not in self.twice.keys() | self._gone | self._texts.keys()
+            ):
+                kept.append(decision)
+            elif number in self.twice:
+                kept.append(Decision(fact=number, operation="NONE", reason=_SAID_TWICE))
+            elif number not in self._gone:
+                kept.append(replace(decision, text=self._texts[number]))
+        return tuple(kept)
+
+    def _end(self, number: int, ending: Sequence[tuple[Decision, int]]) -> None:
+        """Have a fact end others, from its own time on, or be gone with them if it only takes them back."""
+        added = number in self._added
+        takes_back = all(d.operation == "DELETE" and d.retract for d, _ in ending)
+        if not added or (takes_back and len(self._own[number]) == 1):
+            self._gone.add(number)
+        ends = list(dict.fromkeys(other for _, other in ending if self._stands(other)))
+        since = [self._begins(number, other) for other in ends]
+        if since and number not in self._gone:
+            self.since[number] = max(since)
+        for other in ends:
+            end = max([*since, self._begun(other)])
+            self.until[other] = end, None if number in self._gone else number
+        if number in self._gone:
+            return
+        if text := next((d.text for d, _ in ending if d.text), None):
+            self._texts[number] = text
+        self._stand(number)
+
+    def _begins(self, number: int, other: int) -> Micros:
+        """Since when a fact holds that ends another one: before it, if somebody named such a time."""
+        fact, begun = self._facts[number], self._begun(other)
+        named = self._facts[other].event_time is not None
+        since = begins_beside(fact, self._messages, begun, named=named, skew=SKEW)
+        if since < begun and fact.event_time is not None:
+            return since
+        return max(since, begun + 1)  # of two messages of one instant the later one counts
+
+    def _begun(self, number: int) -> Micros:
+        return self.since.get(number, holds_from(self._facts[number], self._messages))
+
+    def _stand(self, number: int) -> None:
+        if number in self._added:
+            self._standing.setdefault(analysis.text_key(self._facts[number].text), []).append(number)
+
+    def _standing_like(self, number: int) -> Sequence[int]:
+        """What says a fact word for word."""
+        alike = self._standing.get(analysis.text_key(self._facts[number].text), ())
+        return [other for other in alike if self._kin.says_the_same(number, other)]
+
+    def _stands(self, number: int) -> bool:
+        """Whether a fact has been put in its place and is not over."""
+        return number not in self.until and number not in self._gone
+
+    def _root(self, number: int) -> int:
+        """The fact that is stored for it."""
+        return self.twice.get(number, number)
+
+
+def _of_itself(decision: Decision, earlier: Sequence[int]) -> bool:
+    target = decision.target
+    return target is not None and 0 <= target < len(earlier) and earlier[target] == decision.fact
+
+
+def _as_recalled(
+    facts: Sequence[Fact],
+    messages: Sequence[Message],
+    kin: Mapping[int, Sequence[int]],
+    earlier: Sequence[int],
+    scope: Scope,
+    expires_at: Micros | None,
+) -> Recalled:
+    """Earlier facts as if they had been recalled for later ones."""
     place = {number: n for n, number in enumerate(earlier)}
     offered = tuple(tuple(place[number] for number in kin.get(fact, ())) for fact in range(len(facts)))
     everything = frozenset(range(len(earlier)))
-    told = Recalled(
+    return Recalled(
         revision=0,
         memories=tuple(_as_memory(n, facts[n], messages, scope, expires_at) for n in earlier),
         offered=offered,
         unrelated=tuple(everything.difference(row) for row in offered),
     )
-    answers = await ask_about(rt, services, facts, told, sorted(kin))
-    check = Check(facts, messages, told, Slotted(), allowance, expires_at, frozenset())
-    check.rejected += [rejection for answer in answers for rejection in answer.rejected]
-    valid = check.run([decision for answer in answers for decision in answer.decisions], ())
-    late = {fact: (end, int(memory_id)) for fact, (end, memory_id) in check.until.items()}
-    kept, until = _told(facts, messages, decisions, valid, earlier, told, late)
-    return Mated(decisions=kept, until=until, rejected=tuple(check.rejected))
-
-
-def _told(
-    facts: Sequence[Fact],
-    messages: Sequence[Message],
-    decisions: Sequence[Decision],
-    valid: Sequence[Decision],
-    earlier: Sequence[int],
-    told: Recalled,
-    late: Mapping[int, tuple[Micros, int]],
-) -> tuple[tuple[Decision, ...], dict[int, tuple[Micros, str | int | None]]]:
-    """All decisions and what ends with what, given the valid ones about facts of the batch."""
-    ending = [d for d in valid if _ends(d, facts, told)]
-    heirs = {d.fact for d in ending if not (d.operation == "DELETE" and d.retract)}
-    retracting = {d.fact for d in ending} - heirs
-    operations: dict[int, list[str]] = {}
-    for decision in decisions:
-        operations.setdefault(decision.fact, []).append(decision.operation)
-    twice = {
-        d.fact: earlier[d.target]
-        for d in valid
-        if d.operation == "NONE" and d.target is not None and operations[d.fact] == ["ADD"]
-    }
-    said = {d.fact: max(positions(facts[d.fact], messages), default=0) for d in valid}
-    ended = {earlier[d.target]: said[d.fact] for d in ending if d.target is not None}
-    twice = {
-        fact: other
-        for fact, other in twice.items()
-        # What was ended before it was said again is new.
-        if fact not in heirs | retracting and ended.get(other, said[fact]) >= said[fact]
-    }
-    ends: dict[int, tuple[Micros, str | int | None]] = {}
-    since: dict[int, Micros] = {}
-    for decision in sorted(ending, key=lambda one: said[one.fact]):
-        assert decision.target is not None
-        begins = _since(facts[decision.fact], messages, told.memories[decision.target])
-        # What it ends may begin later than it says itself, behind what that one ends.
-        begins = max(begins, since.get(earlier[decision.target], begins - 1) + 1)
-        since[decision.fact] = max(begins, since.get(decision.fact, begins))
-    for decision in ending:
-        assert decision.target is not None
-        number = earlier[decision.target]  # what says the same as another one ends in its person
-        heir = decision.fact if decision.fact in heirs else None
-        ends[twice.get(number, number)] = since[decision.fact], heir
-    for fact, (end, number) in late.items():
-        if twice.get(number, number) not in retracting:
-            ends.setdefault(fact, (end, twice.get(number, number)))
-    kept = (
-        Decision(fact=d.fact, operation="NONE", reason=_SAID_TWICE)
-        if d.operation == "ADD" and d.fact in twice
-        else d
-        for d in decisions
-        if d.operation != "ADD" or d.fact not in retracting
-    )
-    return tuple(kept), ends
-
-
-def _ends(decision: Decision, facts: Sequence[Fact], told: Recalled) -> bool:
-    """Whether what a decision is about does not hold beside its fact."""
-    if decision.target is None or decision.operation not in ("UPDATE", "DELETE"):
-        return False
-    text, before = decision.text or facts[decision.fact].text, told.memories[decision.target].text
-    return decision.operation == "DELETE" or not _goes_with(text, before)
-
-
-def _goes_with(text: str, before: str) -> bool:
-    """Whether a text says all that another says and more of the same, so that both hold."""
-    return completes(text, before) and not apart(Claim(text), Claim(before), similar=False)
-
-
-def _since(fact: Fact, messages: Sequence[Message], before: MemoryRecord) -> Micros:
-    named = before.event_time is not None
-    since = begins_beside(fact, messages, before.valid_from, named=named, skew=SKEW)
-    return max(since, before.valid_from + 1)  # of two messages of one instant the later one counts
 
 
 def _as_memory(
@@ -201,67 +288,3 @@ def _as_memory(
         attributes=fact.attributes,
         support=fact.support,
     )
-
-
-class _Kin:
-    """Which facts may be about the same as others that were said before them."""
-
-    def __init__(
-        self,
-        services: Services,
-        facts: Sequence[Fact],
-        messages: Sequence[Message],
-        vectors: Sequence[Any] | None,
-    ) -> None:
-        self._facts = facts
-        self._messages = messages
-        self._vectors = vectors
-        self._most = services.policies.decisions.candidates_per_fact
-        self._same = None if services.embedder is None else services.embedder.scale.same
-        self._claims: dict[int, Claim] = {}
-
-    def of(self, numbers: Sequence[int]) -> dict[int, list[int]]:
-        """For each of these facts that has any: those of an earlier message that it may change."""
-        place = {number: max(positions(self._facts[number], self._messages), default=0) for number in numbers}
-        if len(set(place.values())) < 2:
-            return {}
-        words = {number: self._words(number) for number in numbers}
-        kin: dict[int, list[int]] = {}
-        for number in numbers:
-            row = [
-                other
-                for other in numbers
-                if place[other] < place[number]
-                and self._comparable(number, other)
-                and self._alike(number, other, words[number], words[other])
-            ]
-            if row:  # the latest ones: each is a candidate in the call
-                kin[number] = row[-self._most :]
-        return kin
-
-    def _comparable(self, number: int, other: int) -> bool:
-        one, two = self._facts[number], self._facts[other]
-        slots = None in (one.slot, two.slot) or one.slot == two.slot
-        return slots and (one.actor_id, one.origin) == (two.actor_id, two.origin) and one.text != two.text
-
-    def _alike(self, number: int, other: int, words: frozenset[str], others: frozenset[str]) -> bool:
-        """Whether they share most of their words, or half of them while one denies or ends something, or all
-        their meaning.
-        """
-        shared, fewest = len(words & others), min(len(words), len(others))
-        if shared and 3 * shared >= 2 * fewest:
-            return True
-        if shared and 2 * shared >= fewest and apart(self._claim(number), self._claim(other), similar=False):
-            return True
-        if self._vectors is None or self._same is None:
-            return False
-        return float(self._vectors[number] @ self._vectors[other]) >= self._same
-
-    def _words(self, number: int) -> frozenset[str]:
-        fact = self._facts[number]
-        return frozenset(analysis.query_terms(fact.text)) - beginning_terms(self._claim(number))
-
-    def _claim(self, number: int) -> Claim:
-        if number not in self._claims:
-            self._claims[number] = Claim(self._facts[number].text)
-        return self._claims[number]

@@ -77,6 +77,8 @@ class Plan:
         ):  # it was said with new metadata, or for longer
             return changed(applied, planned.reason)
         change = changed(applied, decision.reason)
+        if decision.operation == "NONE":  # another fact of the batch says it, and is what was written
+            return change.model_copy(update={"event": "NONE", "held_until": None})
         if applied.outcome == "duplicate" and isinstance(planned, AddMemory):
             lost = [key for key in planned.metadata if key not in applied.record.metadata]
             if lost:
@@ -95,6 +97,7 @@ class Batch:
         units: For each message, what ``AddMemory.sources`` calls it.
         new_ids: A fresh id for each fact.
         since: When facts begin that others of the batch end with.
+        also: For facts whose memory rests on more than they cite: the facts that cite that.
     """
 
     scope: Scope
@@ -105,6 +108,7 @@ class Batch:
     options: Options
     new_ids: Sequence[str]
     since: Mapping[int, Micros] = field(default_factory=dict[int, Micros])
+    also: Mapping[int, Sequence[int]] = field(default_factory=dict[int, Sequence[int]])
 
 
 def changed(applied: Applied, reason: str = "") -> MemoryChange:

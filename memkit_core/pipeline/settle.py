@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -14,7 +14,7 @@ from ..results import AddResult, Rejection, StageFailure
 from ..types import Decision, Fact, Micros
 from .account import Account
 from .allowance import Allowance
-from .commit import plan_commit, update_texts, write
+from .commit import plan_commit, write, written_texts
 from .decide import decide
 from .earlier import earlier_messages
 from .embed import Embedded, embed
@@ -103,6 +103,8 @@ class _Settled:
     decisions: tuple[Decision, ...] = ()
     recalled: Recalled | None = None
     slotted: Slotted = field(default_factory=Slotted)
+    since: Mapping[int, Micros] = field(default_factory=dict[int, Micros])
+    twice: Mapping[int, int] = field(default_factory=dict[int, int])
     rejected: tuple[Rejection, ...] = ()
 
 
@@ -247,7 +249,7 @@ class Work:
         for attempt in range(services.settings.decide_attempts):
             self._stage = "decide"
             settled = await self._decide(facts, embedded)
-            extra = await embed(rt, services, update_texts(facts, settled.decisions))
+            extra = await embed(rt, services, written_texts(facts, settled.decisions))
             whole = Embedded(
                 vectors={**embedded.vectors, **extra.vectors}, failed=embedded.failed + extra.failed
             )
@@ -301,10 +303,13 @@ class Work:
         slotted = await place_late(
             rt, services, scope, facts, messages, mated.decisions, decided.until, slotted
         )
+        begins = {heir: end for end, heir in slotted.until.values() if isinstance(heir, int)}
         return _Settled(
             decisions=mated.decisions,
             recalled=recalled,
             slotted=replace(slotted, until={**slotted.until, **mated.until}),
+            since={**begins, **mated.since},
+            twice=mated.twice,
             rejected=(*decided.rejected, *unsound, *mated.rejected),
         )
 
@@ -332,6 +337,8 @@ class Work:
             () if recalled is None else recalled.memories,
             skip_duplicates=True,
             until=slotted.until,
+            since=settled.since,
+            twice=settled.twice,
             corrections=slotted.corrections,
             cuts=slotted.cuts,
         )

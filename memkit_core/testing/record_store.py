@@ -14,11 +14,17 @@ from __future__ import annotations
 from .record_leases import LeaseConformance
 from .record_reading import ReadingConformance
 from .record_search import SearchConformance
+from .record_sets import SetsConformance
 from .record_time import TimeConformance
 from .record_writing import WritingConformance
 
 
 class RecordStoreConformance(
-    WritingConformance, LeaseConformance, ReadingConformance, SearchConformance, TimeConformance
+    WritingConformance,
+    SetsConformance,
+    LeaseConformance,
+    ReadingConformance,
+    SearchConformance,
+    TimeConformance,
 ):
     """Every test of the contract of ``RecordStore``. Each takes an empty store from the fixture ``store``."""

@@ -204,10 +204,8 @@ class _Commit:
             draft.work(MEMORY, unit, change.memory_id, 1, removed=False)
         draft.event("ADD", change.memory_id, 1, reason=change.reason, actor_id=change.actor_id, at=self._now)
         record = record_of((unit, *row), tuple(cited.values()))
-        if change.valid_to is None and (change.expires_at is None or change.expires_at > self._now):
-            earlier = self._fresh.setdefault(key, record)
-            if earlier.trust != "trusted":
-                self._fresh[key] = record
+        if change.valid_to is None:
+            self._note_fresh(key, record)
         return Applied(outcome="applied", record=record)
 
     def _stored_duplicate(self, key: tuple[object, ...], change: AddMemory) -> MemoryRecord | None:
@@ -241,6 +239,7 @@ class _Commit:
                 (memory_seal(payload, every), there.unit),
             )
         self._draft.sources(there.unit, added)
+        self._draft.flush()  # a later change of the set may read it: its seal counts them already
         return replace(there, sources=tuple(name for _, name in sorted({**known, **added}.items())))
 
     def _current(self, memory_id: str, expected_revision: int | None) -> MemoryRecord:
@@ -264,6 +263,8 @@ class _Commit:
         cited = carried_sources(self._connection, old.unit) if carried else self._cited(change.sources)
         closed = self._make_room(old, change.valid_from)
         record = self._open(next_row(old, one, self._now), cited, vector)
+        key = record.agent_id, record.run_id, record.actor_id, analysis.text_key(record.text)
+        self._note_fresh(key, record)
         self._draft.event(
             "UPDATE",
             old.memory_id,
@@ -366,6 +367,14 @@ class _Commit:
         if change.hide_sources:
             hide_sources(self._draft, [old.memory_id], self._now)
         return Applied(outcome="applied", record=closed, previous=old)
+
+    def _note_fresh(self, key: tuple[object, ...], record: MemoryRecord) -> None:
+        """Let what is added later in the set find what this says by now."""
+        if record.expires_at is not None and record.expires_at <= self._now:
+            return
+        earlier = self._fresh.setdefault(key, record)
+        if earlier.trust != "trusted":
+            self._fresh[key] = record
 
     def _forget_fresh(self, memory_id: str) -> None:
         for key in [k for k, record in self._fresh.items() if record.memory_id == memory_id]:

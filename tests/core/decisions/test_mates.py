@@ -87,12 +87,17 @@ def test_three_in_a_row():
         ]
 
 
-def test_what_says_more_of_the_same_ends_nothing():
+def test_what_says_more_of_the_same_takes_its_place():
     dog = ("Ana has a dog", "Ana's dog is a brown dog")
     memory, _ = opened(drawn(*dog), decided("UPDATE", text="Ana has a dog, a brown dog"))
     with memory:
-        tell(memory, "I have a dog", "My dog is a brown dog")
-        assert texts(memory) == sorted(dog)
+        result = tell(memory, "I have a dog", "My dog is a brown dog")
+        assert texts(memory) == ["Ana has a dog, a brown dog"]
+        assert texts(memory, as_of=JANUARY) == ["Ana has a dog"]
+        (now,) = memory.get_all(user_id="u")
+        assert now.sources == [*result.results[0].sources, *result.results[1].sources[1:]]
+        assert len(now.sources) == 2
+        assert memory.search("brown dog", user_id="u").results[0].id == now.id
 
 
 def test_what_says_the_same_is_kept_once():

@@ -109,7 +109,8 @@ def _with_repeated(
     decisions: Sequence[Decision], outcomes: Sequence[int | None], twice: Mapping[int, int]
 ) -> tuple[int | None, ...]:
     """The outcomes, of which those that repeat another fact of the batch are what that one is written by."""
-    made = {d.fact: number for d, number in zip(decisions, outcomes, strict=True) if d.operation == "ADD"}
+    writes = ("ADD", "UPDATE")
+    made = {d.fact: number for d, number in zip(decisions, outcomes, strict=True) if d.operation in writes}
     return tuple(
         made[twice[d.fact]] if d.operation == "NONE" and d.fact in twice else number
         for d, number in zip(decisions, outcomes, strict=True)

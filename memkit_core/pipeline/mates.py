@@ -78,9 +78,9 @@ async def among_mates(
     own: dict[int, list[Decision]] = {}
     for decision in decisions:
         own.setdefault(decision.fact, []).append(decision)
-    added = [n for n, done in own.items() if any(d.operation == "ADD" for d in done) and n not in settled]
+    written = {d.fact: d for d in decisions if d.operation in ("ADD", "UPDATE") and d.fact not in settled}
     # What takes a memory back may take back as well what the batch has told of it.
-    asking = [n for n, done in own.items() if n in added or all(d.retract for d in done)]
+    asking = [n for n, done in own.items() if n in written or all(d.retract for d in done)]
     found = Kin(
         facts,
         messages,
@@ -88,21 +88,21 @@ async def among_mates(
         most=services.policies.decisions.candidates_per_fact,
         same=None if services.embedder is None else services.embedder.scale.same,
     )
-    kin = (
-        found.of(asking, added) if len(asking) < _MANY else await rt.compute(partial(found.of, asking, added))
-    )
+    compare = partial(found.of, asking, [*written])
+    kin = compare() if len(asking) < _MANY else await rt.compute(compare)
     if not kin:
         return Mated(decisions=tuple(decisions))
     earlier = sorted({number for row in kin.values() for number in row})
-    told = _as_recalled(facts, messages, kin, earlier, scope, expires_at)
+    saying = [replace(fact, text=_text(fact, written.get(n))) for n, fact in enumerate(facts)]
+    told = _as_recalled(saying, messages, kin, earlier, scope, expires_at)
     answers = await ask_about(rt, services, facts, told, sorted(kin))
     check = Check(facts, messages, told, Slotted(), allowance, expires_at, frozenset())
     check.rejected += [rejection for answer in answers for rejection in answer.rejected]
     # A fact between two others stands in both places: what a model says of it and itself means nothing.
     proposed = [d for answer in answers for d in answer.decisions if not _of_itself(d, earlier)]
     valid, unsound = sound_updates(services, facts, check.run(proposed, ()), told.memories, messages)
-    places = _Places(facts, messages, found, added, own)
-    for number in sorted({*added, *asking}, key=lambda one: (found.said[one], one)):
+    places = _Places(facts, messages, found, own, frozenset(written))
+    for number in sorted({*written, *asking}, key=lambda one: (found.said[one], one)):
         about = [(d, earlier[d.target]) for d in valid if d.fact == number and d.target is not None]
         places.put(number, about)
     places.put_before({fact: (end, int(memory_id)) for fact, (end, memory_id) in check.until.items()})
@@ -123,15 +123,15 @@ class _Places:
         facts: Sequence[Fact],
         messages: Sequence[Message],
         kin: Kin,
-        added: Sequence[int],
         own: Mapping[int, Sequence[Decision]],
+        written: frozenset[int],
     ) -> None:
         self._facts = facts
         self._messages = messages
         self._kin = kin
         self._own = own
         self._standing: dict[bytes, list[int]] = {}
-        self._added = frozenset(added)
+        self._written = written
         self._gone: set[int] = set()
         self._texts: dict[int, str] = {}
         self.until: dict[int, tuple[Micros, str | int | None]] = {}
@@ -148,10 +148,12 @@ class _Places:
         if ending:
             self._end(number, ending)
             return
-        alone = [d.operation for d in self._own[number]] == ["ADD"]
         named = (self._root(other) for d, other in about if d.operation == "NONE")
         same = (other for other in self._standing_like(number))
-        if alone and (first := next((one for one in (*named, *same) if self._stands(one)), None)) is not None:
+        if (
+            self._is_new(number)
+            and (first := next((one for one in (*named, *same) if self._stands(one)), None)) is not None
+        ):
             self.twice[number] = first
             return
         self._stand(number)
@@ -160,7 +162,7 @@ class _Places:
         """End facts where others begin that were said of a later time."""
         for number, (end, other) in late.items():
             following = self._root(other)
-            if number not in self._added or number in self.twice or following in (number, *self._gone):
+            if number not in self._written or number in self.twice or following in (number, *self._gone):
                 continue
             end = max(self.since.get(following, end), self._begun(number))
             if number not in self.until or end < self.until[number][0]:
@@ -171,22 +173,21 @@ class _Places:
         kept: list[Decision] = []
         for decision in decisions:
             number = decision.fact
-            if (
-                decision.operation != "ADD"
-                or number not in self.twice.keys() | self._gone | self._texts.keys()
-            ):
+            if decision.operation == "UPDATE" and number in self.until:  # it is no memory's last version
+                kept.append(replace(decision, operation="DELETE", text=None))
+                kept.append(replace(decision, operation="ADD", target=None))
+            elif decision.operation != "ADD":
                 kept.append(decision)
             elif number in self.twice:
                 kept.append(Decision(fact=number, operation="NONE", reason=_SAID_TWICE))
             elif number not in self._gone:
-                kept.append(replace(decision, text=self._texts[number]))
+                kept.append(replace(decision, text=self._texts.get(number)))
         return tuple(kept)
 
     def _end(self, number: int, ending: Sequence[tuple[Decision, int]]) -> None:
         """Have a fact end others, from its own time on, or be gone with them if it only takes them back."""
-        added = number in self._added
         takes_back = all(d.operation == "DELETE" and d.retract for d, _ in ending)
-        if not added or (takes_back and len(self._own[number]) == 1):
+        if number not in self._written or (takes_back and self._is_new(number)):
             self._gone.add(number)
         ends = list(dict.fromkeys(other for _, other in ending if self._stands(other)))
         since = [self._begins(number, other) for other in ends]
@@ -201,6 +202,10 @@ class _Places:
             self._texts[number] = text
         self._stand(number)
 
+    def _is_new(self, number: int) -> bool:
+        """Whether nothing else is decided about a fact than that it is added."""
+        return [decision.operation for decision in self._own[number]] == ["ADD"]
+
     def _begins(self, number: int, other: int) -> Micros:
         """Since when a fact holds that ends another one: before it, if somebody named such a time."""
         fact, begun = self._facts[number], self._begun(other)
@@ -214,7 +219,7 @@ class _Places:
         return self.since.get(number, holds_from(self._facts[number], self._messages))
 
     def _stand(self, number: int) -> None:
-        if number in self._added:
+        if number in self._written:
             self._standing.setdefault(analysis.text_key(self._facts[number].text), []).append(number)
 
     def _standing_like(self, number: int) -> Sequence[int]:
@@ -229,6 +234,11 @@ class _Places:
     def _root(self, number: int) -> int:
         """The fact that is stored for it."""
         return self.twice.get(number, number)
+
+
+def _text(fact: Fact, written: Decision | None) -> str:
+    """What will be stored for a fact."""
+    return fact.text if written is None else written.text or fact.text
 
 
 def _of_itself(decision: Decision, earlier: Sequence[int]) -> bool:

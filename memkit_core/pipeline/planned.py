@@ -72,12 +72,12 @@ class Plan:
 
     def _changed(self, decision: Decision, number: int, applied: Applied) -> MemoryChange:
         planned = self.changes[number]
-        if decision.operation == "NONE" and isinstance(
-            planned, UpdateMemory
-        ):  # it was said with new metadata, or for longer
+        none = decision.operation == "NONE"
+        if none and isinstance(planned, UpdateMemory) and planned.text is None:
+            # It was said with new metadata, or for longer.
             return changed(applied, planned.reason)
         change = changed(applied, decision.reason)
-        if decision.operation == "NONE":  # another fact of the batch says it, and is what was written
+        if none:  # another fact of the batch says it, and is what was written
             return change.model_copy(update={"event": "NONE", "held_until": None})
         if applied.outcome == "duplicate" and isinstance(planned, AddMemory):
             lost = [key for key in planned.metadata if key not in applied.record.metadata]

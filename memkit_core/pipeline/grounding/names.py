@@ -26,6 +26,8 @@ _NO_NAMES: Final = frozenset(
         "ihre herr frau am im um und oder aber wenn bei mit"
     ).split()
 )
+#: A dot behind one of these ends no sentence.
+_TITLES: Final = frozenset("dr mr mrs ms prof st sr sra jr hr fr dra".split())
 #: What only a person, or something treated like one, does: a word before it is taken for a name.
 _ACTS: Final = frozenset(
     (
@@ -110,6 +112,8 @@ def _may_be_name(found: Sequence[Token], place: int, language: str) -> bool:
     key = token.key.removesuffix("'s")
     following = found[place + 1] if place + 1 < len(found) else None
     begins = place == 0 or found[place - 1].text in '.!?:;\u2022-"\n\u00ab\u201c\u201e\u00bf\u00a1'
+    if place > 1 and found[place - 1].text == "." and found[place - 2].key in _TITLES:
+        return True
     if begins:
         if key in _KIN or key in _GERMAN_NOUNS or following is None:
             return False

@@ -225,3 +225,110 @@ def test_known_beside_an_older_memory():
         assert texts(memory) == sorted([EATS[1], "Ana likes tea"])
         history = [version for item in memory.get_all(user_id="u") for version in memory.history(item.id)]
         assert {entry.new_memory for entry in history} == {EATS[1], "Ana likes tea"}
+
+
+def test_what_changes_a_memory_is_ended_too():
+    """Of two facts that are to change one memory one does; the other one ends it, or is ended."""
+    foods = ("Ana eats fish and no meat", "Ana eats no fish any more")
+    memory, _ = opened(
+        drawn("Ana eats no meat"),
+        drawn(*foods),
+        {"decisions": [{"fact": n, "op": "UPDATE", "target": 0} for n in (0, 1)]},
+        decided("DELETE"),
+    )
+    with memory:
+        first = tell(memory, "I eat no meat").results[0]
+        result = tell(memory, *foods, start=2)
+        assert [(c.event, c.memory, bool(c.held_until)) for c in result.results] == [
+            ("DELETE", "Ana eats no meat", False),
+            ("ADD", foods[0], True),
+            ("ADD", foods[1], False),
+        ]
+        assert [texts(memory, as_of=time) for time in (JANUARY, "2026-02-15", MARCH)] == [
+            [first.memory],
+            [foods[0]],
+            [foods[1]],
+        ]
+        assert texts(memory) == [foods[1]]
+        assert memory.admin.doctor().ok
+
+
+def test_what_was_said_twice_ends_twice():
+    tea = ("Ana likes green tea", "Ana likes green tea", "Ana does not like green tea any more")
+    memory, chat = opened(drawn(*tea), decided("DELETE"))
+    with memory:
+        result = tell(memory, *tea)
+        assert chat.calls[1].text.count('"Ana likes green tea"') == 1
+        assert texts(memory) == [tea[2]]
+        (held,) = memory.get_all(user_id="u", as_of=FEBRUARY)
+        assert (held.memory, len(held.sources)) == (tea[0], 2)
+        assert [(c.event, c.id) for c in result.results[:2]] == [("ADD", held.id), ("NONE", held.id)]
+
+
+def test_what_was_said_again_after_its_end_holds():
+    tea = ("Ana likes green tea", "Ana does not like green tea any more", "Ana likes green tea")
+    both = {"decisions": decided("DELETE")["decisions"] + decided("DELETE", fact=1, target=1)["decisions"]}
+    memory, _ = opened(drawn(*tea), both)
+    with memory:
+        tell(memory, *tea)
+        assert [texts(memory, as_of=time) for time in (JANUARY, FEBRUARY, MARCH)] == [[one] for one in tea]
+        assert texts(memory) == [tea[2]]
+
+
+def test_repeats_of_repeats_end_together():
+    tea = ("likes green tea", "likes green tea a lot", "likes green tea so much", "hates green tea")
+    chain = [{"fact": n, "op": "NONE", "target": n} for n in (0, 1)]
+    memory, _ = opened(drawn(*tea), {"decisions": [*chain, {"fact": 2, "op": "DELETE", "target": 2}]})
+    with memory:
+        result = tell(memory, *tea)
+        assert [c.event for c in result.results] == ["ADD", "NONE", "NONE", "ADD"]
+        assert len({c.id for c in result.results[:3]}) == 1
+        assert texts(memory) == [tea[3]]
+        (held,) = memory.get_all(user_id="u", as_of=MARCH)
+        assert len(held.sources) == 3
+
+
+def test_a_fact_that_is_said_to_repeat_itself():
+    diets = ("Ana is a vegetarian", "Ana is no vegetarian any more", "Ana is a strict vegetarian again")
+    itself = [{"fact": 0, "op": "NONE", "target": 1}, {"fact": 1, "op": "DELETE", "target": 1}]
+    memory, _ = opened(drawn(*diets), {"decisions": itself})
+    with memory:
+        result = tell(memory, *diets)
+        assert result.rejected == []
+        assert texts(memory) == sorted([diets[0], diets[2]])
+
+
+def test_what_takes_back_and_ends_a_memory_is_stored():
+    """It ends a memory as news, and takes back only what the batch said."""
+    over = "Ana is a vegetarian no longer"
+    memory, _ = opened(
+        drawn("Ana cooks vegetarian"),
+        drawn(EATS[0], over),
+        {"decisions": [{"fact": 0, "op": "ADD"}, {"fact": 1, "op": "DELETE", "target": 0}]},
+        decided("DELETE", retract=True),
+    )
+    with memory:
+        tell(memory, "I cook vegetarian")
+        tell(memory, EATS[0], over, start=2)
+        assert texts(memory) == [over]
+
+
+def test_a_correction_of_the_past_reaches_back():
+    """It names a time before the other was said: the other never held, and then neither does its absence."""
+    facts = drawn(*EATS)
+    facts["facts"][1]["when"] = "2025-06-01"
+    memory, _ = opened(facts, decided("DELETE"))
+    with memory:
+        result = tell(memory, SAID[0], "I am no vegetarian any more since June 2025")
+        assert texts(memory) == [EATS[1]]
+        assert [texts(memory, as_of=time) for time in ("2025-07-01", "2026-01-15")] == [[EATS[1]], [EATS[1]]]
+        assert result.results[0].held_until is not None
+        assert memory.admin.doctor().ok
+
+
+def test_words_that_the_model_makes_up_are_not_stored():
+    memory, _ = opened(drawn(*EATS), decided("UPDATE", text="Ana is no vegetarian any more, says Dr. Petrov"))
+    with memory:
+        result = tell(memory, *SAID)
+        assert texts(memory) == [EATS[1]]
+        assert "Petrov" in result.rejected[0].reason

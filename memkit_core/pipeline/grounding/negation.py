@@ -171,7 +171,9 @@ def clauses_of(text: str, found: Sequence[Token]) -> list[Clause]:
         part = found[begin:place]
         if part:
             asks = token is not None and token.text in "?\uff1f"
-            short = part[0].key in _CARRIES or sum(t.key not in _CARRIES for t in part) <= 2
+            short = part[0].key in _CARRIES or all(
+                sum(token.key not in _CARRIES for token in member) <= 2 for member in _members(part)
+            )
             if not short or last_mark not in (",", "\u3001", "\uff0c"):
                 carried = frozenset()
             clause, carried = _clause(part, harmless, carried, asks)

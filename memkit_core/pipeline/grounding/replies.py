@@ -38,6 +38,7 @@ _AFFIRMS: Final = re.compile(
     r"|(?:that's|that is|you're|you are) (?:right|correct|true)"
     r"|(?:i|we|you|s?he|it|they) (?:do(?:es)?|am|is|are|did|have|has|was|were|will|can)"
     r"|si|claro(?: que s[ií])?|exacto|correcto|cierto|por supuesto|así es|eso es|es verdad"
+    r"|(?:that |it )?sounds (?:good|great|right|fine|perfect)|no problem|perfect|fine (?:by|with) me"
     r"|uh-huh|aha|ok(?:ay)?|go ahead|please(?: do)?|you got it|that's me|i (?:guess|think|believe) so"
     r"|vale|aj[aá]|efectivamente|dale|adelante|por favor|jo|bitte(?: ja)?|mach das|gern(?:e)?|einverstanden"
     rf"|klar|genau|(?:das )?stimmt|richtig|natürlich|doch|是|对|有|嗯+|好的?|好啊|行|可以|是的呀){_ENDS})"

@@ -80,7 +80,7 @@ async def among_mates(
         own.setdefault(decision.fact, []).append(decision)
     written = {d.fact: d for d in decisions if d.operation in ("ADD", "UPDATE") and d.fact not in settled}
     # What takes a memory back may take back as well what the batch has told of it.
-    asking = [n for n, done in own.items() if n in written or all(d.retract for d in done)]
+    asking = [n for n, done in own.items() if n in written or all(_takes_back(d) for d in done)]
     found = Kin(
         facts,
         messages,
@@ -162,7 +162,9 @@ class _Places:
         """End facts where others begin that were said of a later time."""
         for number, (end, other) in late.items():
             following = self._root(other)
-            if number not in self._written or number in self.twice or following in (number, *self._gone):
+            if number not in self._written or number in self.twice.keys() | self._gone:
+                continue
+            if following in (number, *self._gone):
                 continue
             end = max(self.since.get(following, end), self._begun(number))
             if number not in self.until or end < self.until[number][0]:
@@ -186,7 +188,7 @@ class _Places:
 
     def _end(self, number: int, ending: Sequence[tuple[Decision, int]]) -> None:
         """Have a fact end others, from its own time on, or be gone with them if it only takes them back."""
-        takes_back = all(d.operation == "DELETE" and d.retract for d, _ in ending)
+        takes_back = all(_takes_back(decision) for decision, _ in ending)
         if number not in self._written or (takes_back and self._is_new(number)):
             self._gone.add(number)
         ends = list(dict.fromkeys(other for _, other in ending if self._stands(other)))
@@ -234,6 +236,10 @@ class _Places:
     def _root(self, number: int) -> int:
         """The fact that is stored for it."""
         return self.twice.get(number, number)
+
+
+def _takes_back(decision: Decision) -> bool:
+    return decision.operation == "DELETE" and decision.retract
 
 
 def _text(fact: Fact, written: Decision | None) -> str:

@@ -15,6 +15,8 @@ from .rows import checksum
 
 #: So many tags of a space are remembered; a copy that is further behind is read anew.
 KEPT_TAGS: Final = 256
+#: Old ones are forgotten so many at once.
+FORGOTTEN_AT_ONCE: Final = 32
 #: With more runs of consecutive units than this, reading everything costs no more.
 MOST_RANGES: Final = 256
 
@@ -25,17 +27,18 @@ Range = tuple[int, int]
 
 
 def note(connection: Connection, owner: int, space: int, tag: int, units: Collection[int]) -> None:
-    """Remember that a tag of a space touched these units and no others, and forget its old tags."""
+    """Remember that a tag of a space touched these units and no others; now and then forget its old tags."""
     ranges = _joined((unit, unit) for unit in units)
     data = json.dumps(ranges).encode() if len(ranges) <= MOST_RANGES else _EVERYTHING
     connection.execute(
         "INSERT INTO space_changes (owner, space, tag, crc32, ranges) VALUES (?, ?, ?, ?, ?)",
         (owner, space, tag, checksum(owner, space, tag, data), data),
     )
-    connection.execute(
-        "DELETE FROM space_changes WHERE owner = ? AND space = ? AND tag <= ?",
-        (owner, space, tag - KEPT_TAGS),
-    )
+    if tag % FORGOTTEN_AT_ONCE == 0:
+        connection.execute(
+            "DELETE FROM space_changes WHERE owner = ? AND space = ? AND tag <= ?",
+            (owner, space, tag - KEPT_TAGS),
+        )
 
 
 def note_everything(connection: Connection, owner: int | None = None) -> None:

@@ -381,16 +381,20 @@ class _Commit:
             del self._fresh[key]
 
     def _store_message_vectors(self) -> None:
-        vectors = self._prepared.message_vectors
+        vectors, batch = self._prepared.message_vectors, self._prepared.batch
         if not vectors:
             return
-        self._draft.flush()
         offset = self._first_message or 0
-        rows = self._connection.execute(
-            "SELECT t.unit, b.uuid, t.position FROM json_each(?) u CROSS JOIN messages t ON t.unit = u.value"
-            " JOIN batches b ON b.id = t.batch WHERE t.owner = ? AND t.indexed = 1 AND t.hidden_at IS NULL",
-            (json.dumps([unit + offset for unit in vectors]), self._owner),
-        ).fetchall()
+        if batch is not None and batch.batch.index:  # its messages are on their way, all of them searchable
+            rows = [(unit + offset, batch.batch.batch_id, unit) for unit in vectors]
+        else:
+            self._draft.flush()
+            rows = self._connection.execute(
+                "SELECT t.unit, b.uuid, t.position FROM json_each(?) u CROSS JOIN messages t"
+                " ON t.unit = u.value JOIN batches b ON b.id = t.batch"
+                " WHERE t.owner = ? AND t.indexed = 1 AND t.hidden_at IS NULL",
+                (json.dumps([unit + offset for unit in vectors]), self._owner),
+            ).fetchall()
         for unit, uuid, position in rows:
             self._draft.vector(TURN, unit, vectors[unit - offset])
             self._draft.work(TURN, unit, f"{uuid}:{position}", 1, removed=False)
